@@ -1,0 +1,2 @@
+//! tmpshim-core.
+#![cfg_attr(not(test), no_std)]

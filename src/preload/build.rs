@@ -1,0 +1,21 @@
+//! Link flags of the library. They are given here and not in RUSTFLAGS, where they would reach build scripts too.
+fn main() {
+    for flag in [
+        // No C runtime start files and no default libraries: what the library imports is what this file lists.
+        "-nostartfiles",
+        "-nostdlib",
+        // glibc only; musl's loader takes this name for itself. Never libgcc_s.
+        "-Wl,--no-as-needed,-l:libc.so.6,--as-needed",
+        // DT_HASH for musl and old loaders, DT_GNU_HASH for speed.
+        "-Wl,--hash-style=both",
+        // Bound at load: a lazily bound call in a signal handler would run the loader there.
+        "-Wl,-z,now,-z,relro",
+        // Never unloaded: hooks and handlers may be running in any thread.
+        "-Wl,-z,nodelete",
+        // An undefined symbol, the panic handler's above all, fails the link.
+        "-Wl,-z,defs",
+        "-Wl,-soname,libtmpshim.so",
+    ] {
+        println!("cargo:rustc-cdylib-link-arg={flag}");
+    }
+}
