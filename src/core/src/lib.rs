@@ -1,2 +1,18 @@
-//! tmpshim-core.
+//! What tmpshim decides and does, for both engines: `no_std`, no allocation, no lock, no panic path.
+//!
+//! Everything here may run inside somebody else's process: in any thread, in a signal handler, after fork, in a vfork
+//! child. Only system calls are made, never a libc function, so errno stays as it was and no interposer is disturbed.
+//! Which labels of the contract a module answers for stands at its head.
 #![cfg_attr(not(test), no_std)]
+
+pub mod glob;
+pub mod identity;
+pub mod mapping;
+pub mod name;
+pub mod next;
+pub mod remove;
+pub mod settings;
+pub mod sys;
+pub mod text;
+pub mod tmpfile;
+pub mod tracker;

@@ -1,0 +1,78 @@
+//! Memory from the kernel, for what does not fit the stack: there is no allocator.
+
+use core::ptr::{NonNull, null_mut};
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mremap, munmap};
+
+/// Private anonymous memory, zeroed, that goes away by itself.
+pub struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    /// Maps `length` bytes; the kernel gives memory to what is touched.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn new(length: usize) -> Result<Self, Errno> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh anonymous mapping, wherever the kernel likes.
+        let start = unsafe { mmap_anonymous(null_mut(), length, protection, MapFlags::PRIVATE) }?;
+        Ok(Self { start: NonNull::new(start.cast()).ok_or(Errno::NOMEM)?, length })
+    }
+
+    /// Maps memory that a forked child finds as `advice` says.
+    ///
+    /// # Errors
+    /// ENOMEM. Advice the kernel does not know (MADV_WIPEONFORK before Linux 4.14) is not an error.
+    pub fn for_this_process(length: usize, advice: Advice) -> Result<Self, Errno> {
+        let mapping = Self::new(length)?;
+        // SAFETY: the mapping above, all of it, and the advice only concerns what a child gets.
+        let _ = unsafe { madvise(mapping.start.as_ptr().cast(), length, advice) };
+        Ok(mapping)
+    }
+
+    /// Doubles it. It may move.
+    ///
+    /// # Errors
+    /// ENOMEM, and then it is as before.
+    pub fn grow(&mut self) -> Result<(), Errno> {
+        let length = self.length * 2;
+        // SAFETY: the mapping is ours alone, and `&mut self` says that nothing borrowed points into it.
+        let start = unsafe { mremap(self.start.as_ptr().cast(), self.length, length, MremapFlags::MAYMOVE) }?;
+        self.start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
+        self.length = length;
+        Ok(())
+    }
+
+    /// Its first byte, on a page boundary.
+    pub fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// Its length in bytes.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// All of it.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: mapped readable and writable for this length, zero or written since, and borrowed through `&mut self`.
+        unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+
+    /// Keeps it for as long as the process lives.
+    pub fn leak(self) -> NonNull<u8> {
+        let start = self.start;
+        core::mem::forget(self);
+        start
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` or `grow` with this length, and this is its last use.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}

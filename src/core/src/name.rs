@@ -1,0 +1,146 @@
+//! Names of ours: `.tmpshim-`, one letter that says what it is, and 128 random bits in hexadecimal.
+//!
+//! The name is also how a file is known again as ours, in any process it was handed to: `/proc/self/fd/N` goes on
+//! showing it after the file was unlinked (T7). No table, no descriptor and no attribute is needed for that.
+
+use core::ffi::CStr;
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+/// What every name of ours begins with.
+pub const PREFIX: &[u8; 9] = b".tmpshim-";
+/// The whole length of a name, without the closing NUL.
+pub const LENGTH: usize = PREFIX.len() + 1 + 32;
+/// What the kernel puts behind the name of an unlinked file in `/proc/self/fd`.
+const DELETED: &[u8] = b" (deleted)";
+
+/// What a name of ours stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A stand-in for an O_TMPFILE file that linkat may publish.
+    Linkable,
+    /// A stand-in made with O_EXCL: never to be published.
+    Exclusive,
+    /// A copy on its way to being published.
+    Publishing,
+    /// A file that the survey of a filesystem tries things on.
+    Probe,
+}
+
+impl Kind {
+    const fn letter(self) -> u8 {
+        match self {
+            Self::Linkable => b'l',
+            Self::Exclusive => b'x',
+            Self::Publishing => b'p',
+            Self::Probe => b's',
+        }
+    }
+
+    const fn from_letter(letter: u8) -> Option<Self> {
+        Some(match letter {
+            b'l' => Self::Linkable,
+            b'x' => Self::Exclusive,
+            b'p' => Self::Publishing,
+            b's' => Self::Probe,
+            _ => return None,
+        })
+    }
+}
+
+/// A name of ours, closed by NUL.
+#[derive(Clone, Copy)]
+pub struct Name([u8; LENGTH + 1]);
+
+impl Name {
+    /// A fresh name. Nobody can guess it, so nobody can be waiting behind it (T4).
+    ///
+    /// # Errors
+    /// What getrandom(2) answers, ENOSYS before Linux 3.17.
+    pub fn fresh(kind: Kind) -> Result<Self, Errno> {
+        let mut bits = [0u8; 16];
+        random(&mut bits)?;
+        let mut name = [0u8; LENGTH + 1];
+        let digits = bits.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hexadecimal);
+        let bytes = PREFIX.iter().copied().chain([kind.letter()]).chain(digits);
+        for (slot, byte) in name.iter_mut().zip(bytes) {
+            *slot = byte;
+        }
+        Ok(Self(name))
+    }
+
+    /// For system calls.
+    pub fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
+    }
+
+    /// Without the closing NUL.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.as_c_str().to_bytes()
+    }
+}
+
+const fn hexadecimal(digit: u8) -> u8 {
+    if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }
+}
+
+/// Fills `buffer` from the kernel's random numbers, `/dev/urandom` where getrandom(2) is missing (before Linux 3.17).
+///
+/// # Errors
+/// Where neither can be had.
+pub fn random(buffer: &mut [u8]) -> Result<(), Errno> {
+    let length = buffer.len();
+    match getrandom(&mut *buffer, GetRandomFlags::empty()) {
+        Ok(count) if count == length => return Ok(()),
+        Ok(_) | Err(Errno::NOSYS | Errno::PERM) => {}
+        Err(error) => return Err(error),
+    }
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let source = openat(CWD, c"/dev/urandom", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    if rustix::io::read(&source, buffer)? == length { Ok(()) } else { Err(Errno::IO) }
+}
+
+/// What the text of a `/proc/self/fd` link says of a file of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// What it stands for.
+    pub kind: Kind,
+    /// Whether its name is gone.
+    pub unlinked: bool,
+}
+
+/// Reads the mark from the text of a `/proc/self/fd` link, nothing where the file is not one of ours.
+pub fn mark(link: &[u8]) -> Option<Mark> {
+    let (path, unlinked) = link.strip_suffix(DELETED).map_or((link, false), |path| (path, true));
+    let name = path.rsplit(|&byte| byte == b'/').next()?;
+    let (&letter, digits) = name.strip_prefix(PREFIX)?.split_first()?;
+    let whole = digits.len() == 32 && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    Some(Mark { kind: Kind::from_letter(letter).filter(|_| whole)?, unlinked })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t4_a_name_holds_128_random_bits_and_is_known_again() {
+        for kind in [Kind::Linkable, Kind::Exclusive, Kind::Publishing, Kind::Probe] {
+            let (one, other) = (Name::fresh(kind).unwrap(), Name::fresh(kind).unwrap());
+            assert_ne!(one.as_bytes(), other.as_bytes());
+            assert_eq!(one.as_bytes().len(), LENGTH);
+            let path = [b"/tmp/", one.as_bytes()].concat();
+            assert_eq!(mark(&path), Some(Mark { kind, unlinked: false }));
+            assert_eq!(mark(&[&path[..], b" (deleted)"].concat()), Some(Mark { kind, unlinked: true }));
+        }
+    }
+
+    #[test]
+    fn t7_other_files_are_not_ours() {
+        let own = Name::fresh(Kind::Linkable).unwrap();
+        for text in [&b"/tmp/x (deleted)"[..], b"", b"pipe:[12]", b"/tmp/.tmpshim-", b"/tmp/.tmpshim-l00 (deleted)"] {
+            assert_eq!(mark(text), None);
+        }
+        assert_eq!(mark(&[b"/tmp/", own.as_bytes(), b"/below (deleted)"].concat()), None);
+        assert_eq!(mark(&[b"/tmp/", own.as_bytes(), b"0 (deleted)"].concat()), None);
+    }
+}

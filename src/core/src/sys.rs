@@ -1,0 +1,273 @@
+//! System calls that rustix does not offer, or offers only with a checked path.
+//!
+//! A hook must hand the program's own pointer to the kernel: only the kernel can say EFAULT without crashing. And signal
+//! dispositions must be read and set past libc, whose `sigaction` is one of the hooks.
+//!
+//! Everything here is one `syscall` instruction: async-signal-safe, errno untouched, any thread, also after fork.
+
+use core::ffi::c_char;
+use core::mem::MaybeUninit;
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::io::Errno;
+
+/// `AT_FDCWD` as the kernel takes it.
+pub const CWD: RawFd = libc::AT_FDCWD;
+
+/// The size of the kernel's signal set in bytes (x86-64 and AArch64), which is not libc's.
+const SIGSET_SIZE: usize = 8;
+
+/// Makes a system call with up to six arguments. Unused ones may hold anything.
+///
+/// # Safety
+/// As for the system call: every pointer argument must be valid for what the kernel does with it, or be one whose
+/// refusal (EFAULT) is wanted.
+#[inline]
+pub unsafe fn raw(number: libc::c_long, arguments: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = arguments;
+    let result: isize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the x86-64 system call convention; rcx and r11 are the two registers the instruction destroys.
+    unsafe {
+        core::arch::asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b, in("rdx") c,
+            in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: the AArch64 system call convention; it destroys no register but x0.
+    unsafe {
+        core::arch::asm!("svc 0", in("x8") number, inlateout("x0") a => result, in("x1") b, in("x2") c, in("x3") d,
+            in("x4") e, in("x5") f, options(nostack));
+    }
+    result
+}
+
+/// The kernel's answer as a result: -4095 to -1 is an errno.
+#[inline]
+pub fn check(answer: isize) -> Result<usize, Errno> {
+    if (-4095..0).contains(&answer) { Err(Errno::from_raw_os_error(-answer as i32)) } else { Ok(answer as usize) }
+}
+
+macro_rules! call {
+    ($number:expr $(, $argument:expr)*) => {{
+        let mut arguments = [0usize; 6];
+        let mut _next = arguments.iter_mut();
+        $( if let Some(slot) = _next.next() { *slot = $argument as usize; } )*
+        // SAFETY: forwarded to the function around it, which states what its pointers must be.
+        check(unsafe { raw($number, arguments) })
+    }};
+}
+
+/// openat(2) on a program's own path pointer.
+///
+/// # Safety
+/// `path` is only read by the kernel: any value is allowed, a bad one is EFAULT. Declared unsafe because the descriptor
+/// that comes back is not yet owned by anything.
+#[inline]
+pub unsafe fn openat(directory: RawFd, path: *const c_char, flags: i32, mode: u32) -> Result<RawFd, Errno> {
+    call!(libc::SYS_openat, directory as isize, path, flags as isize, mode).map(|fd| fd as RawFd)
+}
+
+/// openat2(2) on a program's own pointers.
+///
+/// # Safety
+/// As [`openat`]; `how` is only read by the kernel as well.
+#[inline]
+pub unsafe fn openat2(directory: RawFd, path: *const c_char, how: *const u8, size: usize) -> Result<RawFd, Errno> {
+    call!(libc::SYS_openat2, directory as isize, path, how, size).map(|fd| fd as RawFd)
+}
+
+/// linkat(2) on a program's own path pointers: never dereferenced here, so a bad one is EFAULT.
+#[inline]
+pub fn linkat(from: RawFd, old: *const c_char, to: RawFd, new: *const c_char, flags: i32) -> Result<(), Errno> {
+    call!(libc::SYS_linkat, from as isize, old, to as isize, new, flags as isize).map(drop)
+}
+
+/// mkdirat(2) on a program's own path pointer.
+#[inline]
+pub fn mkdirat(directory: RawFd, path: *const c_char, mode: u32) -> Result<(), Errno> {
+    call!(libc::SYS_mkdirat, directory as isize, path, mode).map(drop)
+}
+
+/// readlinkat(2) on a program's own path pointer. What comes back fits `buffer`; a longer target is cut.
+#[inline]
+pub fn readlinkat(directory: RawFd, path: *const c_char, buffer: &mut [u8]) -> Result<usize, Errno> {
+    call!(libc::SYS_readlinkat, directory as isize, path, buffer.as_mut_ptr(), buffer.len())
+}
+
+/// Whether a name exists, on a program's own path pointer; a symbolic link counts as itself.
+pub fn exists(directory: RawFd, path: *const c_char) -> Result<(), Errno> {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    call!(libc::SYS_newfstatat, directory as isize, path, status.as_mut_ptr(), libc::AT_SYMLINK_NOFOLLOW as isize)
+        .map(drop)
+}
+
+/// getxattr(2), following symbolic links (a descriptor is reached through its `/proc/self/fd` name).
+pub fn getxattr(path: &core::ffi::CStr, name: &core::ffi::CStr, value: &mut [u8]) -> Result<usize, Errno> {
+    call!(libc::SYS_getxattr, path.as_ptr(), name.as_ptr(), value.as_mut_ptr(), value.len())
+}
+
+/// A number that two files with the same inode number do not share, from the handle that `name_to_handle_at(2)` gives.
+/// Only `FILEID_INO32_GEN` (ext4 and most others: inode and generation) counts: FUSE puts a node number in its handles,
+/// which changes when the kernel forgets the node.
+pub fn generation(directory: BorrowedFd<'_>, name: &core::ffi::CStr, flags: i32) -> Option<u64> {
+    const FILEID_INO32_GEN: u32 = 1;
+    const ROOM: u32 = 64;
+    let mut handle = [0u32; 2 + ROOM as usize / 4];
+    handle[0] = ROOM;
+    let mut mount = 0i32;
+    // This call follows no link unless asked, so AT_SYMLINK_NOFOLLOW is not among its flags.
+    let flags = flags & libc::AT_EMPTY_PATH;
+    let directory = directory.as_raw_fd() as isize;
+    call!(libc::SYS_name_to_handle_at, directory, name.as_ptr(), handle.as_mut_ptr(), &raw mut mount, flags as isize)
+        .ok()?;
+    let [8, FILEID_INO32_GEN, inode, generation, ..] = handle else { return None };
+    Some(u64::from(inode) << 32 | u64::from(generation)).filter(|&number| number != 0)
+}
+
+/// unlinkat(2) of a name that is not a directory, relative to a number that may be `AT_FDCWD`.
+pub fn unlinkat(directory: RawFd, path: &core::ffi::CStr) -> Result<(), Errno> {
+    call!(libc::SYS_unlinkat, directory as isize, path.as_ptr(), 0usize).map(drop)
+}
+
+/// getdents64(2) into `buffer`; 0 at the end of the directory.
+pub fn getdents(directory: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    call!(libc::SYS_getdents64, directory.as_raw_fd() as isize, buffer.as_mut_ptr(), buffer.len())
+}
+
+/// chmod of an O_PATH descriptor: `fchmodat2(2)` since Linux 6.6, before that through `/proc`.
+pub fn chmod_open(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
+    const FCHMODAT2: libc::c_long = 452;
+    let raw = fd.as_raw_fd() as isize;
+    match call!(FCHMODAT2, raw, c"".as_ptr(), mode, libc::AT_EMPTY_PATH as isize) {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let mut path = crate::text::fd_path(fd);
+            let path = path.as_c_str().ok_or(Errno::NAMETOOLONG)?;
+            call!(libc::SYS_fchmodat, CWD as isize, path.as_ptr(), mode).map(drop)
+        }
+        answer => answer.map(drop),
+    }
+}
+
+/// getgroups(2). EINVAL where there are more groups than `groups` holds.
+pub fn getgroups(groups: &mut [u32]) -> Result<usize, Errno> {
+    call!(libc::SYS_getgroups, groups.len(), groups.as_mut_ptr())
+}
+
+/// `mq_open(2)` of a new queue of one message of one byte. The kernel's name has no slash in front.
+pub fn mq_create(name: &core::ffi::CStr, mode: u32) -> Result<OwnedFd, Errno> {
+    let attributes: [i64; 8] = [0, 1, 1, 0, 0, 0, 0, 0];
+    let flags = libc::O_CREAT | libc::O_EXCL | libc::O_RDONLY | libc::O_CLOEXEC;
+    let fd = call!(libc::SYS_mq_open, name.as_ptr(), flags as isize, mode, attributes.as_ptr())?;
+    // SAFETY: the kernel has just made this descriptor for us, nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// `mq_unlink(2)`.
+pub fn mq_unlink(name: &core::ffi::CStr) -> Result<(), Errno> {
+    call!(libc::SYS_mq_unlink, name.as_ptr()).map(drop)
+}
+
+/// fcntl(2) `F_SETLEASE` for writing: succeeds only where nothing else has the file open or mapped. A break would send
+/// SIGIO, which ends a program by default, so SIGURG, which is ignored by default, is asked for first.
+pub fn set_write_lease(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    const F_SETSIG: usize = 10;
+    const F_SETLEASE: usize = 1024;
+    let fd = fd.as_raw_fd() as isize;
+    call!(libc::SYS_fcntl, fd, F_SETSIG, libc::SIGURG as isize)?;
+    call!(libc::SYS_fcntl, fd, F_SETLEASE, libc::F_WRLCK as isize).map(drop)
+}
+
+/// The kernel's `struct sigaction` (x86-64, AArch64): not libc's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct KernelSigaction {
+    /// `SIG_DFL`, `SIG_IGN`, or the address of a handler.
+    pub handler: usize,
+    /// `SA_*` flags.
+    pub flags: u64,
+    /// The signal trampoline, with `SA_RESTORER` (x86-64 only; the field exists on both).
+    pub restorer: usize,
+    /// Signals blocked while the handler runs: bit n-1 stands for signal n.
+    pub mask: u64,
+}
+
+/// `rt_sigaction(2)`. `signal` is 1 to 64.
+///
+/// # Safety
+/// A handler in `new` must be safe to run at any instruction of any thread.
+pub unsafe fn rt_sigaction(signal: i32, new: Option<&KernelSigaction>) -> Result<KernelSigaction, Errno> {
+    let mut old = KernelSigaction { handler: 0, flags: 0, restorer: 0, mask: 0 };
+    let new = new.map_or(core::ptr::null(), core::ptr::from_ref);
+    call!(libc::SYS_rt_sigaction, signal as isize, new, &raw mut old, SIGSET_SIZE)?;
+    Ok(old)
+}
+
+/// `rt_sigprocmask(2)` of the calling thread: sets the whole mask, gives the old one. Bit n-1 stands for signal n.
+pub fn set_signal_mask(mask: u64) -> u64 {
+    let mut old = 0u64;
+    let _ = call!(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK as isize, &raw const mask, &raw mut old, SIGSET_SIZE);
+    old
+}
+
+/// Whether eight bytes at `address` can be read, without touching them: `rt_sigprocmask(2)` copies its set before it
+/// looks at `how`, so an address the kernel cannot read is EFAULT and any other EINVAL.
+pub fn is_readable(address: *const u8) -> bool {
+    const NO_SUCH_HOW: usize = 99;
+    let answer = call!(libc::SYS_rt_sigprocmask, NO_SUCH_HOW, address, core::ptr::null::<u8>(), SIGSET_SIZE);
+    answer != Err(Errno::FAULT)
+}
+
+/// Queues `information` as `signal` for the calling thread (`rt_tgsigqueueinfo(2)`): a process may send itself any code.
+///
+/// # Safety
+/// `information` points to a whole `siginfo_t`.
+pub unsafe fn queue_to_self(signal: i32, information: *const libc::siginfo_t) -> Result<(), Errno> {
+    let process = call!(libc::SYS_getpid)?;
+    let thread = call!(libc::SYS_gettid)?;
+    call!(libc::SYS_rt_tgsigqueueinfo, process, thread, signal as isize, information).map(drop)
+}
+
+/// Sends `signal` to the calling thread (tgkill(2)), as raise(3) does.
+pub fn raise(signal: i32) -> Result<(), Errno> {
+    let process = call!(libc::SYS_getpid)?;
+    let thread = call!(libc::SYS_gettid)?;
+    call!(libc::SYS_tgkill, process, thread, signal as isize).map(drop)
+}
+
+/// The calling thread's alternate stack: its address and size, or nothing where it has none.
+pub fn alternate_stack() -> Option<(usize, usize)> {
+    let mut stack = MaybeUninit::<libc::stack_t>::zeroed();
+    call!(libc::SYS_sigaltstack, core::ptr::null::<u8>(), stack.as_mut_ptr()).ok()?;
+    // SAFETY: all-zero bytes are a valid stack_t, and the kernel has filled it.
+    let stack = unsafe { stack.assume_init() };
+    (stack.ss_flags & libc::SS_DISABLE == 0).then_some((stack.ss_sp as usize, stack.ss_size))
+}
+
+/// The process as seen in its own pid namespace. Not cached: a vfork child must see its own.
+pub fn getpid() -> u32 {
+    call!(libc::SYS_getpid).unwrap_or(0) as u32
+}
+
+/// Ends the process with `status`, all threads, running nothing.
+pub fn exit_group(status: i32) -> ! {
+    loop {
+        let _ = call!(libc::SYS_exit_group, status as isize);
+    }
+}
+
+/// Sleeps until `word` is no longer `value`, somebody wakes it, or a tenth of a second has gone (futex(2)).
+pub fn wait_while(word: &core::sync::atomic::AtomicU32, value: u32) {
+    let timeout: [i64; 2] = [0, 100_000_000];
+    let _ = call!(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT as isize, value, timeout.as_ptr());
+}
+
+/// Wakes everybody that waits on `word`.
+pub fn wake_all(word: &core::sync::atomic::AtomicU32) {
+    let _ = call!(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE as isize, i32::MAX as isize);
+}
+
+/// Wall clock time: seconds and nanoseconds since 1970.
+pub fn wall_clock() -> (i64, i64) {
+    let mut time = [0i64; 2];
+    let _ = call!(libc::SYS_clock_gettime, libc::CLOCK_REALTIME as isize, time.as_mut_ptr());
+    (time[0], time[1])
+}

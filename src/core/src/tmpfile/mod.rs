@@ -1,0 +1,230 @@
+//! A named file that is unlinked at once, in the place of O_TMPFILE (T2 to T6).
+
+pub mod mode;
+pub mod plan;
+pub mod survey;
+
+use crate::identity;
+use crate::name::{Kind, Name};
+use crate::next::Next;
+use crate::sys;
+use crate::text::{PATH_MAX, Text, fd_path};
+use crate::tracker::{Entry, Tracker};
+use core::ffi::{CStr, c_char};
+use core::mem::size_of;
+use plan::OpenHow;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use rustix::fs::{AtFlags, CWD, Mode, fchmod, unlinkat};
+use rustix::io::{DupFlags, Errno, FdFlags, dup3, fcntl_setfd};
+use survey::{Survey, Unlinked};
+
+/// An O_TMPFILE open that the filesystem refused, in the program's own words.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// The directory a relative path starts from.
+    pub directory: RawFd,
+    /// The program's path pointer.
+    pub path: *const c_char,
+    /// `O_*`.
+    pub flags: i32,
+    /// Permissions.
+    pub mode: u32,
+    /// `RESOLVE_*`, 0 where the call was not openat2.
+    pub resolve: u64,
+}
+
+/// What a stand-in needs from the process around it.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// Where calls with the program's paths go.
+    pub next: &'a Next,
+    /// What is known of filesystems.
+    pub survey: &'a Survey,
+    /// Who remembers hidden names, where somebody does.
+    pub tracker: Option<&'a Tracker>,
+}
+
+/// How a stand-in was made, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// Created and unlinked.
+    Unlinked,
+    /// Created with a hidden name that is kept while it is in use.
+    Kept,
+}
+
+/// Makes the file. The descriptor is the lowest free one, as open(2) promises.
+///
+/// # Errors
+/// What a filesystem with O_TMPFILE would have said: the second attempt's own error. `refusal` comes back where the path
+/// is not a directory and `plan::after` asked for one.
+///
+/// # Safety
+/// `request.path` is a pointer that the kernel has just read a path from, or any pointer if `refusal` is `None`
+/// (the program's attempt was not made): then the kernel refuses a bad one here.
+pub unsafe fn stand_in(request: &Request, refusal: Option<Errno>, means: &Means<'_>) -> Result<(RawFd, Made), Errno> {
+    // SAFETY: as this function's own contract.
+    let directory = match unsafe { open_directory(request, means.next) } {
+        Ok(directory) => directory,
+        Err(error) => return Err(refusal.unwrap_or(error)),
+    };
+    let file = match means.survey.ask(directory.as_fd()) {
+        Unlinked::Works => None,
+        Unlinked::Breaks => kept(&directory, request, means)?,
+        Unlinked::Impossible => return Err(refusal.unwrap_or(Errno::OPNOTSUPP)),
+    };
+    if let Some(file) = file {
+        return Ok((hand_over(file, directory, request.flags), Made::Kept));
+    }
+    match unlinked(&directory, request, means.next) {
+        Ok(file) => Ok((hand_over(file, directory, request.flags), Made::Unlinked)),
+        // SAFETY: the directory was opened by this path, so it can be read.
+        Err(Errno::MFILE) if request.resolve == 0 => unsafe { in_one_slot(request, directory, means.next) },
+        Err(error) => Err(error),
+    }
+}
+
+/// # Safety
+/// As [`stand_in`].
+unsafe fn open_directory(request: &Request, next: &Next) -> Result<OwnedFd, Errno> {
+    let flags = plan::directory_flags(request.flags);
+    let fd = if request.resolve == 0 {
+        // SAFETY: as this function's own contract.
+        unsafe { (next.openat)(request.directory, request.path, flags, 0) }?
+    } else {
+        let how = OpenHow { flags: flags as u32 as u64, mode: 0, resolve: request.resolve };
+        // SAFETY: as above; `how` is ours and of the size given.
+        unsafe { (next.openat2)(request.directory, request.path, (&raw const how).cast(), size_of::<OpenHow>()) }?
+    };
+    // SAFETY: just opened, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Creates a file of ours, owner's permissions only.
+fn create(directory: BorrowedFd<'_>, request: &Request, name: &Name, next: &Next) -> Result<OwnedFd, Errno> {
+    let flags = plan::creation_flags(request.flags);
+    let mode = mode::while_named(request.mode);
+    // SAFETY: the name is ours and closed by NUL.
+    match unsafe { (next.openat)(directory.as_raw_fd(), name.as_c_str().as_ptr(), flags, mode) } {
+        // SAFETY: just opened, owned by nobody else.
+        Ok(fd) => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        Err(error) => {
+            // A server may have created it and failed at opening it (O_DIRECT, an interrupt). Nobody else can have
+            // chosen this name, so it is ours to remove.
+            if error != Errno::MFILE {
+                let _ = unlinkat(directory, name.as_c_str(), AtFlags::empty());
+            }
+            Err(error)
+        }
+    }
+}
+
+fn fresh_name(flags: i32) -> Result<Name, Errno> {
+    Name::fresh(if flags & libc::O_EXCL == 0 { Kind::Linkable } else { Kind::Exclusive })
+}
+
+fn unlinked(directory: &OwnedFd, request: &Request, next: &Next) -> Result<OwnedFd, Errno> {
+    let name = fresh_name(request.flags)?;
+    let file = create(directory.as_fd(), request, &name, next)?;
+    // A name that cannot be removed again: the program gets the answer it had.
+    unlinkat(directory, name.as_c_str(), AtFlags::empty()).map_err(|_| Errno::OPNOTSUPP)?;
+    if mode::needs_more(request.mode) {
+        complete_mode(&file, mode::Rules::of(directory.as_fd(), request.mode).created());
+    }
+    Ok(file)
+}
+
+/// Adds what the program asked for beyond the owner's permissions. A filesystem that refuses keeps what it made.
+fn complete_mode(file: &OwnedFd, created: Option<u32>) {
+    if let Some(mode) = created.filter(|mode| mode & !0o700 != 0) {
+        let _ = fchmod(file, Mode::from_raw_mode(mode));
+    }
+}
+
+/// T6: a file that keeps a hidden name. Nothing where nobody could remove the name later.
+fn kept(directory: &OwnedFd, request: &Request, means: &Means<'_>) -> Result<Option<OwnedFd>, Errno> {
+    let Some(tracker) = means.tracker else { return Ok(None) };
+    tracker.reclaim_files();
+    let name = fresh_name(request.flags)?;
+    let mut path = Text::<PATH_MAX>::new();
+    let Some(length) = fd_path(directory.as_fd()).as_c_str().and_then(|link| {
+        sys::readlinkat(sys::CWD, link.as_ptr(), path.spare()).ok()
+    }) else {
+        return Ok(None);
+    };
+    path.set_length(length);
+    path.push(b"/").push(name.as_bytes());
+    if path.is_cut() || path.as_bytes().first() != Some(&b'/') {
+        return Ok(None);
+    }
+    let Some(ticket) = tracker.reserve(path.as_bytes(), Entry::File { mode: request.mode & 0o7777 }) else {
+        return Ok(None);
+    };
+    ticket.announce();
+    let file = match create(directory.as_fd(), request, &name, means.next) {
+        Ok(file) => file,
+        Err(error) => {
+            ticket.abandon();
+            return Err(error);
+        }
+    };
+    match identity::of(file.as_fd()) {
+        Ok(seen) => ticket.confirm(&seen.identity),
+        Err(_) => ticket.abandon(),
+    }
+    Ok(Some(file))
+}
+
+/// Gives the file the lower one of the two numbers, which is the lowest free one: the directory was opened first.
+fn hand_over(file: OwnedFd, mut directory: OwnedFd, flags: i32) -> RawFd {
+    let stays_open = flags & libc::O_CLOEXEC == 0;
+    if file.as_raw_fd() > directory.as_raw_fd() {
+        let flags = if stays_open { DupFlags::empty() } else { DupFlags::CLOEXEC };
+        // In one step, so that no other thread can be given the number in between.
+        if dup3(&file, &mut directory, flags).is_ok() {
+            return directory.into_raw_fd();
+        }
+    }
+    if stays_open {
+        let _ = fcntl_setfd(&file, FdFlags::empty());
+    }
+    file.into_raw_fd()
+}
+
+/// The descriptor table has one free slot, which is all that O_TMPFILE would need: create by path, without a descriptor
+/// of the directory.
+///
+/// # Safety
+/// `request.path` is readable up to its NUL.
+unsafe fn in_one_slot(request: &Request, directory: OwnedFd, next: &Next) -> Result<(RawFd, Made), Errno> {
+    let rules = mode::needs_more(request.mode).then(|| mode::Rules::of(directory.as_fd(), request.mode));
+    drop(directory);
+    // The umask takes a descriptor for a moment, so it is read while the slot is free.
+    let created = rules.and_then(|rules| rules.created());
+    let name = fresh_name(request.flags)?;
+    let mut path = Text::<PATH_MAX>::new();
+    // SAFETY: as this function's own contract.
+    path.push(unsafe { CStr::from_ptr(request.path) }.to_bytes()).push(b"/").push(name.as_bytes());
+    let path = path.as_c_str().ok_or(Errno::MFILE)?;
+    let flags = plan::creation_flags(request.flags);
+    // SAFETY: the path is ours and closed by NUL.
+    let fd = unsafe { (next.openat)(request.directory, path.as_ptr(), flags, mode::while_named(request.mode)) }?;
+    // SAFETY: just opened, owned by nobody else.
+    let file = unsafe { OwnedFd::from_raw_fd(fd) };
+    unlink_open_file(&file).or_else(|_| sys::unlinkat(request.directory, path)).map_err(|_| Errno::MFILE)?;
+    complete_mode(&file, created);
+    if request.flags & libc::O_CLOEXEC == 0 {
+        let _ = fcntl_setfd(&file, FdFlags::empty());
+    }
+    Ok((file.into_raw_fd(), Made::Unlinked))
+}
+
+/// Unlinks a file by the name that `/proc` shows, which holds even if a directory above was renamed meanwhile.
+fn unlink_open_file(file: &OwnedFd) -> Result<(), Errno> {
+    let mut link = fd_path(file.as_fd());
+    let link = link.as_c_str().ok_or(Errno::NAMETOOLONG)?;
+    let mut path = Text::<PATH_MAX>::new();
+    let length = sys::readlinkat(sys::CWD, link.as_ptr(), path.spare())?;
+    path.set_length(length);
+    unlinkat(CWD, path.as_c_str().ok_or(Errno::NAMETOOLONG)?, AtFlags::empty())
+}

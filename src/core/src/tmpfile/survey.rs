@@ -1,0 +1,131 @@
+//! Whether a filesystem lets a file be used after it was unlinked (T6), tried once a filesystem and process.
+//!
+//! mergerfs answers a re-open through `/proc/self/fd/N` with ESTALE, `bindfs -o hard_remove` and some 9p servers refuse
+//! fstat, reads and writes. It is a property of the filesystem, not of the process: one answer for all was somebody's
+//! bug (kopia #2402).
+
+use crate::identity;
+use crate::name::{Kind, Name};
+use crate::text::fd_path;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, readlinkat_raw, statx, unlinkat};
+use rustix::io::{Errno, pread, pwrite};
+
+/// What becomes of a file whose name is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlinked {
+    /// It can be used as before.
+    Works,
+    /// Something fails: keep a hidden name.
+    Breaks,
+    /// A name could not be removed at all: make none.
+    Impossible,
+}
+
+/// What was found out so far. Lock-free: an entry is one word, a lost race costs one more try of the filesystem.
+pub struct Survey {
+    entries: [AtomicU64; 32],
+    oldest: AtomicUsize,
+}
+
+impl Default for Survey {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Survey {
+    /// Nothing known.
+    pub const fn new() -> Self {
+        Self { entries: [const { AtomicU64::new(0) }; 32], oldest: AtomicUsize::new(0) }
+    }
+
+    /// The answer for the filesystem of `directory`. A try that says nothing (no descriptor free, no right to create)
+    /// is taken for "works" and not remembered.
+    pub fn ask(&self, directory: BorrowedFd<'_>) -> Unlinked {
+        let filesystem = identity::filesystem(directory);
+        if filesystem.is_some_and(|filesystem| filesystem.append_only) {
+            return Unlinked::Impossible;
+        }
+        let key = filesystem.map(|filesystem| key(filesystem.device, filesystem.mount));
+        if let Some(key) = key {
+            let known = self.entries.iter().map(|entry| entry.load(Relaxed)).find(|entry| entry >> 1 == key);
+            if let Some(entry) = known {
+                return if entry & 1 == 0 { Unlinked::Works } else { Unlinked::Breaks };
+            }
+        }
+        let Some(found) = attempt(directory) else { return Unlinked::Works };
+        let slot = self.oldest.fetch_add(1, Relaxed) % self.entries.len();
+        if let (Some(key), Some(entry)) = (key, self.entries.get(slot)) {
+            entry.store(key << 1 | u64::from(found == Unlinked::Breaks), Relaxed);
+        }
+        found
+    }
+}
+
+/// Mixes device and mount into 63 bits, never 0.
+fn key(device: u64, mount: u64) -> u64 {
+    let mixed = device.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ mount.wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+    (mixed >> 1) | 1
+}
+
+/// Does with a file of our own what programs do with theirs.
+fn attempt(directory: BorrowedFd<'_>) -> Option<Unlinked> {
+    let name = Name::fresh(Kind::Probe).ok()?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(directory, name.as_c_str(), flags, Mode::RUSR | Mode::WUSR).ok()?;
+    unlinkat(directory, name.as_c_str(), AtFlags::empty()).ok()?;
+    match use_unlinked(&file) {
+        Ok(()) => Some(Unlinked::Works),
+        // Says nothing about the filesystem.
+        Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::ACCESS | Errno::PERM | Errno::NOSPC | Errno::DQUOT) => {
+            None
+        }
+        Err(_) => Some(Unlinked::Breaks),
+    }
+}
+
+fn use_unlinked(file: &OwnedFd) -> Result<(), Errno> {
+    let fd = rustix::fd::AsFd::as_fd(file);
+    let mut byte = [0u8; 1];
+    // Attributes are cached for a second: only a forced look asks the server.
+    match statx(fd, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS) {
+        Ok(_) | Err(Errno::NOSYS | Errno::PERM) => {}
+        Err(error) => return Err(error),
+    }
+    pwrite(fd, b"x", 0)?;
+    pread(fd, &mut byte, 0)?;
+    let mut path = fd_path(fd);
+    let path = path.as_c_str().ok_or(Errno::NAMETOOLONG)?;
+    let mut link = [0u8; 8];
+    if readlinkat_raw(CWD, path, &mut link).is_err() {
+        // No /proc: nobody can re-open.
+        return Ok(());
+    }
+    let again = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    pread(&again, &mut byte, 0)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn t6_an_ordinary_filesystem_is_asked_once_and_left_empty() {
+        let root = std::env::temp_dir().join(format!("tmpshim-survey-{}", std::process::id()));
+        std::fs::create_dir(&root).unwrap();
+        let directory = std::fs::File::open(&root).unwrap();
+        let survey = Survey::new();
+        assert_eq!(survey.ask(directory.as_fd()), Unlinked::Works);
+        let known = survey.entries[0].load(Relaxed);
+        assert_ne!(known, 0);
+        assert_eq!(survey.ask(directory.as_fd()), Unlinked::Works);
+        assert_eq!(survey.entries[1].load(Relaxed), 0);
+        survey.entries[0].store(known | 1, Relaxed);
+        assert_eq!(survey.ask(directory.as_fd()), Unlinked::Breaks);
+        std::fs::remove_dir(&root).unwrap();
+    }
+}
