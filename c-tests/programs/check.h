@@ -72,8 +72,8 @@ __attribute__((unused)) static int shimmed(void)
 // Joins two parts of a path. The result is one of sixteen buffers, used in turn.
 __attribute__((unused)) static const char *in(const char *directory, const char *name)
 {
-    static char buffers[16][PATH_MAX];
-    static unsigned next;
+    static _Thread_local char buffers[16][PATH_MAX];
+    static _Thread_local unsigned next;
     char *buffer = buffers[next++ % 16];
     CHECK(snprintf(buffer, PATH_MAX, "%s/%s", directory, name) < PATH_MAX);
     return buffer;
@@ -81,8 +81,8 @@ __attribute__((unused)) static const char *in(const char *directory, const char 
 
 __attribute__((unused)) static const char *fd_path(int fd)
 {
-    static char buffers[16][64];
-    static unsigned next;
+    static _Thread_local char buffers[16][64];
+    static _Thread_local unsigned next;
     char *buffer = buffers[next++ % 16];
     snprintf(buffer, 64, "/proc/self/fd/%d", fd);
     return buffer;
@@ -111,13 +111,13 @@ __attribute__((unused)) static int exit_of(pid_t child)
 }
 
 // Runs the body in a child and requires that it passes there.
-#define IN_CHILD(body)                                                                                                 \
+#define IN_CHILD(...)                                                                                                  \
     do {                                                                                                               \
         fflush(NULL);                                                                                                  \
         pid_t in_child = fork();                                                                                       \
         CHECK(in_child != -1);                                                                                         \
         if (in_child == 0) {                                                                                           \
-            body;                                                                                                      \
+            __VA_ARGS__;                                                                                               \
             exit(0);                                                                                                   \
         }                                                                                                              \
         CHECK(exit_of(in_child) == 0);                                                                                 \
@@ -135,9 +135,10 @@ __attribute__((unused)) static double seconds(void)
 #define EVENTUALLY(condition)                                                                                          \
     do {                                                                                                               \
         double eventually_deadline = seconds() + 5;                                                                    \
-        while (!(condition) && seconds() < eventually_deadline)                                                        \
+        int eventually_true;                                                                                           \
+        while (!(eventually_true = (condition)) && seconds() < eventually_deadline)                                    \
             usleep(1000);                                                                                              \
-        CHECK(condition);                                                                                              \
+        CHECK(eventually_true && #condition);                                                                          \
     } while (0)
 
 #endif

@@ -1,0 +1,92 @@
+// T4: while thousands of world-writable files are made, another user who watches the directory and tries every name at
+// once never gets one open, nor a link to it. The names he sees are ours, and each is another. Starts as root. Names that
+// libfuse makes are the server's, and not counted.
+#include "check.h"
+#include <grp.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+
+#define FILES 2000
+#define USER 65534
+
+static struct {
+    volatile int ready, stop, seen, foreign, opened, linked;
+} *shared;
+
+static void try(const char *name)
+{
+    if (strncmp(name, ".fuse_hidden", 12) == 0 || strcmp(name, "stolen") == 0 || strncmp(name, "..", 3) == 0 || !name[1])
+        return;
+    __sync_fetch_and_add(strncmp(name, ".tmpshim-", 9) == 0 ? &shared->seen : &shared->foreign, 1);
+    static const int flags[] = { O_RDONLY, O_WRONLY, O_RDWR | O_NONBLOCK };
+    for (int i = 0; i < 3; i++) {
+        int fd = open(name, flags[i]);
+        if (fd >= 0) {
+            __sync_fetch_and_add(&shared->opened, 1);
+            close(fd);
+        }
+    }
+    if (link(name, "stolen") == 0) {
+        __sync_fetch_and_add(&shared->linked, 1);
+        unlink("stolen");
+    }
+}
+
+static void watch_events(void)
+{
+    _Alignas(struct inotify_event) char buffer[65536];
+    int watch = inotify_init1(IN_NONBLOCK);
+    CHECK(watch >= 0 && inotify_add_watch(watch, ".", IN_CREATE | IN_MOVED_TO) >= 0);
+    __sync_fetch_and_add(&shared->ready, 1);
+    for (int last = 0; !last;) {
+        last = shared->stop;
+        for (ssize_t length; (length = read(watch, buffer, sizeof buffer)) > 0;)
+            for (char *at = buffer; at < buffer + length;) {
+                struct inotify_event *event = (struct inotify_event *)at;
+                if (event->len > 0)
+                    try(event->name);
+                at += sizeof *event + event->len;
+            }
+    }
+}
+
+static void watch_names(void)
+{
+    __sync_fetch_and_add(&shared->ready, 1);
+    while (!shared->stop) {
+        DIR *stream = opendir(".");
+        CHECK(stream != NULL);
+        for (struct dirent *entry; (entry = readdir(stream)) != NULL;)
+            try(entry->d_name);
+        closedir(stream);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    CHECK(argc == 2 && chdir(argv[1]) == 0);
+    shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(shared != MAP_FAILED);
+    pid_t attackers[2];
+    for (int i = 0; i < 2; i++)
+        if ((attackers[i] = fork()) == 0) {
+            CHECK(setgroups(0, NULL) == 0 && setgid(USER) == 0 && setuid(USER) == 0);
+            i == 0 ? watch_events() : watch_names();
+            _exit(0);
+        }
+    EVENTUALLY(shared->ready == 2);
+    umask(0);
+    for (int i = 0; i < FILES; i++) {
+        struct stat status;
+        int fd = OPEN(".", O_RDWR | O_TMPFILE, 0666);
+        CHECK(fd >= 0 && fstat(fd, &status) == 0 && (status.st_mode & 07777) == 0666 && close(fd) == 0);
+    }
+    shared->stop = 1;
+    CHECK(exit_of(attackers[0]) == 0 && exit_of(attackers[1]) == 0);
+    CHECK(shared->opened == 0);
+    CHECK(shared->linked == 0);
+    CHECK(shared->foreign == 0);
+    // Otherwise nothing was attacked. A native file never has a name to see.
+    CHECK(shared->seen >= FILES || !shimmed() || getenv("NATIVE") != NULL);
+    return 0;
+}
