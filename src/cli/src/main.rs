@@ -1,3 +1,46 @@
-//! tmpshim
-static LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libtmpshim.so"));
-fn main() { println!("{}", LIBRARY.len()); }
+//! tmpshim: runs programs that cannot be changed, on filesystems without `O_TMPFILE` and without leaking directories.
+//!
+//! The command starts without Rust's runtime, which would ignore SIGPIPE and open /dev/null for standard descriptors
+//! that are closed: the program that `run` starts has to find both as the caller left them.
+#![cfg_attr(not(test), no_main)]
+
+mod arguments;
+mod demo;
+mod elf;
+mod embedded;
+mod failure;
+mod library;
+mod run;
+mod signals;
+
+use std::ffi::{CStr, OsString, c_char, c_int};
+use std::os::unix::ffi::OsStringExt;
+
+use failure::Failure;
+
+// A test binary brings its own `main`.
+#[cfg_attr(not(test), unsafe(no_mangle))]
+extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
+    let arguments = (0..usize::try_from(count).unwrap_or(0)).map(|index| {
+        // SAFETY: the C runtime passes `count` pointers to terminated strings, which live as long as the process.
+        let argument = unsafe { CStr::from_ptr(*arguments.add(index)) };
+        OsString::from_vec(argument.to_bytes().to_vec())
+    });
+    let status = command(arguments.collect()).unwrap_or_else(|failure| {
+        anstream::eprintln!("tmpshim: {failure}");
+        failure.status
+    });
+    // Flushes standard output, which nobody else does without the runtime.
+    std::process::exit(status.into())
+}
+
+/// Does what the command line says; the exit status of the command.
+fn command(arguments: Vec<OsString>) -> Result<u8, Failure> {
+    let matches = arguments::command().try_get_matches_from(arguments).unwrap_or_else(|error| error.exit());
+    match matches.subcommand() {
+        Some(("run", matches)) => run::run(arguments::run(matches)),
+        Some(("library", matches)) => library::write(arguments::output(matches)),
+        Some(("demo", _)) => demo::demo(),
+        _ => unreachable!("clap requires one of these"),
+    }
+}

@@ -1,0 +1,7 @@
+//! The two files that the command carries inside (see build.rs).
+
+/// `libtmpshim.so`.
+pub(crate) static LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/libtmpshim.so"));
+
+/// The demo's legacy program (legacy/main.rs), a dynamic executable.
+pub(crate) static LEGACY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/legacy"));

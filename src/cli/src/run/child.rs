@@ -1,0 +1,170 @@
+//! The program as our child: gets our signals, and we end as it ends (S4).
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, WaitStatus, set_child_subreaper, wait};
+
+use super::program;
+use crate::elf::{self, Kind};
+use crate::failure::Failure;
+use crate::signals::{self, Set};
+
+/// What the caller had set for us, and the program must find.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    blocked: Set,
+    ignores_children: bool,
+}
+
+/// The running program.
+#[derive(Debug)]
+pub(super) struct Child {
+    pid: Pid,
+}
+
+/// How the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Status(u8),
+    Signal(i32),
+}
+
+impl Caller {
+    /// Takes every signal into our own hands, and remembers what the program must not see of it.
+    pub(super) fn remember() -> Self {
+        let ignores_children = signals::is_ignored(libc::SIGCHLD);
+        // Ignored, the kernel would reap our children before we see how they ended.
+        signals::default(libc::SIGCHLD);
+        Self { blocked: signals::block(Set::ALL), ignores_children }
+    }
+}
+
+impl Child {
+    /// Starts the program. Its exit status is 127 where it is not found and 126 where it cannot be executed, as of env(1)
+    /// and sh(1).
+    pub(super) fn start(
+        program: &[OsString],
+        environment: Vec<(&'static str, OsString)>,
+        caller: Caller,
+    ) -> Result<Self, Failure> {
+        // What the program leaves behind becomes our child and not init's, so that we know whether anybody is left.
+        // It cannot fail since Linux 3.4.
+        let _ = set_child_subreaper(Some(rustix::process::getpid()));
+        let ignores_pipes = signals::is_ignored(libc::SIGPIPE);
+        let mut command = Command::new(&program[0]);
+        command.args(&program[1..]).envs(environment);
+        // SAFETY: only async-signal-safe functions run in the child, and they touch nothing but signal dispositions.
+        unsafe {
+            command.pre_exec(move || {
+                if ignores_pipes {
+                    // `Command` has just set it to the default.
+                    signals::ignore(libc::SIGPIPE);
+                }
+                if caller.ignores_children {
+                    signals::ignore(libc::SIGCHLD);
+                }
+                signals::restore(caller.blocked);
+                Ok(())
+            });
+        }
+        let child = command.spawn().map_err(|error| not_started(&program[0], &error))?;
+        let pid = Pid::from_raw(child.id() as i32).expect("a process has a positive number");
+        Ok(Self { pid })
+    }
+
+    /// Passes signals on until the program has ended; reaps whatever else became our child.
+    pub(super) fn end(self) -> End {
+        loop {
+            if let Some(end) = self.reap() {
+                return end;
+            }
+            let Some(received) = signals::wait(Set::ALL, None) else { continue };
+            // What the terminal sends goes to the whole process group: the program has it already.
+            if received.signal != libc::SIGCHLD && !received.from_kernel {
+                signals::send(self.pid, received.signal);
+            }
+        }
+    }
+
+    fn reap(&self) -> Option<End> {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+            if pid != self.pid {
+                continue;
+            }
+            if let Some(signal) = status.stopping_signal() {
+                // So that the shell which waits for us sees the job stop. Its SIGCONT is passed on like any signal.
+                signals::act_by_default(signal);
+            } else if let Some(end) = End::of(status) {
+                return Some(end);
+            }
+        }
+        None
+    }
+}
+
+impl End {
+    fn of(status: WaitStatus) -> Option<Self> {
+        let by_signal = status.terminating_signal().map(Self::Signal);
+        by_signal.or_else(|| status.exit_status().map(|status| Self::Status(status as u8)))
+    }
+}
+
+/// Whether a process is left that the program started, directly or not.
+pub(super) fn has_descendants() -> bool {
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(error) => return error != Errno::CHILD,
+        }
+    }
+}
+
+/// What to say of a program that execvp(3) refused.
+fn not_started(name: &OsString, error: &io::Error) -> Failure {
+    let what = "cannot run";
+    let Some(path) = program::find(name, std::env::var_os("PATH").as_deref()) else {
+        let why = "not found in any directory of PATH";
+        return Failure::on(127, what, Path::new(name), why, "check its spelling, or give its whole path");
+    };
+    if error.kind() != ErrorKind::NotFound {
+        let remedy = "give a program that this user may execute and this machine can run";
+        return Failure::on(126, what, &path, error, remedy);
+    }
+    // The kernel says "no such file" also of what the file asks for.
+    let needs = match elf::probe(&path) {
+        Ok(Kind::Script(interpreter)) => interpreter,
+        Ok(Kind::Dynamic { loader, .. }) => loader,
+        _ => return Failure::on(127, what, &path, error, "check its spelling and the current directory"),
+    };
+    let why = format_args!("it needs {}, which is not there", needs.display()).to_string();
+    Failure::on(127, what, &path, why, "install what provides that file, or run the program where it is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_that_cannot_start_are_told_apart() {
+        let failure = |name: &str, errno: i32| not_started(&name.into(), &io::Error::from_raw_os_error(errno));
+        let absent = failure("no-such-program", libc::ENOENT);
+        assert_eq!(absent.status, 127);
+        assert!(absent.to_string().contains("no-such-program: not found in any directory of PATH"), "{absent}");
+        let refused = failure("/etc/passwd", libc::EACCES);
+        assert_eq!(refused.status, 126);
+        assert!(refused.to_string().contains("/etc/passwd: Permission denied"), "{refused}");
+
+        let directory = tempfile::tempdir().unwrap();
+        let script = directory.path().join("script");
+        std::fs::write(&script, "#!/no/such/interpreter -x\n").unwrap();
+        let orphan = failure(script.to_str().unwrap(), libc::ENOENT);
+        assert_eq!(orphan.status, 127);
+        assert!(orphan.to_string().contains("needs /no/such/interpreter"), "{orphan}");
+    }
+}

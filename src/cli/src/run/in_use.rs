@@ -1,0 +1,45 @@
+//! Who still has a path of ours in its environment: programs that may start others, whose loader will look there.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::process::Pid;
+
+/// The processes whose environment names something in `directory`; `None` where that cannot be seen, as without /proc.
+/// Those that another user owns, and this one may not look into, cannot have got the path from here: a set-uid
+/// program's loader ignores it.
+pub(crate) fn users(directory: &Path) -> Option<Vec<Pid>> {
+    let mut needle = directory.as_os_str().as_bytes().to_vec();
+    needle.push(b'/');
+    let processes = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        Pid::from_raw(number)
+    });
+    let names_it = |pid: &Pid| {
+        let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
+        environment.windows(needle.len()).any(|window| window == needle)
+    };
+    Some(processes.filter(names_it).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_the_path_in_its_environment_is_seen() {
+        let directory = Path::new("/nonexistent/tmpshim-run-test");
+        assert_eq!(users(directory), Some(Vec::new()));
+        let mut child = std::process::Command::new("cat")
+            .env("LD_PRELOAD_OF_TEST", directory.join("libtmpshim.so"))
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // spawn returns once the program has been executed, environment and all.
+        assert_eq!(users(directory), Pid::from_raw(child.id() as i32).map(|pid| vec![pid]));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(users(directory), Some(Vec::new()));
+    }
+}

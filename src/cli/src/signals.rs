@@ -1,0 +1,162 @@
+//! Signals, for a parent that must pass on every one of them.
+//!
+//! libc keeps signals 32 and 33 to itself and leaves them out of every set it hands out; a program can be ended by them
+//! all the same. So sets are the kernel's own here: one bit a signal, 64 of them.
+
+use std::ffi::c_int;
+use std::io;
+use std::time::Duration;
+
+use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+/// A set of signals, as the kernel keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Set(u64);
+
+impl Set {
+    /// All signals; those that cannot be blocked are left out by the kernel.
+    pub(crate) const ALL: Self = Self(u64::MAX);
+
+    /// These signals.
+    pub(crate) fn of(signals: &[c_int]) -> Self {
+        Self(signals.iter().fold(0, |set, signal| set | 1 << (signal - 1)))
+    }
+}
+
+/// A signal that was waiting for this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Received {
+    pub(crate) signal: c_int,
+    /// Sent by the kernel and not by a process: from the terminal, to the whole foreground process group.
+    pub(crate) from_kernel: bool,
+}
+
+/// Blocks `set` in this thread, besides what is blocked already; what was blocked before.
+pub(crate) fn block(set: Set) -> Set {
+    mask(libc::SIG_BLOCK, set)
+}
+
+/// Blocks exactly `set` in this thread. Async-signal-safe.
+pub(crate) fn restore(set: Set) {
+    mask(libc::SIG_SETMASK, set);
+}
+
+fn mask(how: c_int, set: Set) -> Set {
+    let mut old = 0u64;
+    // SAFETY: both sets are one u64, as the size argument says.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const set.0, &raw mut old, size_of::<u64>()) };
+    Set(old)
+}
+
+/// Takes a blocked signal of `set`, waiting for one up to `patience`, for ever where that is `None`.
+pub(crate) fn wait(set: Set, patience: Option<Duration>) -> Option<Received> {
+    let patience =
+        patience.map(|time| libc::timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() });
+    let patience = patience.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    loop {
+        // SAFETY: siginfo_t is plain data, for which zero is a value.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let set = &raw const set.0;
+        // SAFETY: the set is one u64, as the size argument says; `info` and the timeout live on this frame.
+        let signal =
+            unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, set, &raw mut info, patience, size_of::<u64>()) };
+        if signal > 0 {
+            return Some(Received { signal: signal as c_int, from_kernel: info.si_code == libc::SI_KERNEL });
+        }
+        if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+            return None;
+        }
+    }
+}
+
+/// Sends `signal`. That the process has ended already is no error for the caller: its end is what it will see next.
+pub(crate) fn send(pid: Pid, signal: c_int) {
+    // SAFETY: kill(2) touches no memory.
+    unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) };
+}
+
+/// Whether `signal` is ignored by this process.
+pub(crate) fn is_ignored(signal: c_int) -> bool {
+    // SAFETY: sigaction is plain data, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: only reads the disposition, into a structure on this frame.
+    unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN }
+}
+
+/// Ignores `signal`. Async-signal-safe.
+pub(crate) fn ignore(signal: c_int) {
+    // SAFETY: no handler is installed that could run.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// Gives `signal` its default action. Async-signal-safe.
+pub(crate) fn default(signal: c_int) {
+    // SAFETY: no handler is installed that could run.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Takes the default action of `signal` on this process: stops it, and returns when it is continued, or ends it.
+pub(crate) fn act_by_default(signal: c_int) {
+    default(signal);
+    send(rustix::process::getpid(), signal);
+    let before = mask(libc::SIG_UNBLOCK, Set::of(&[signal]));
+    restore(before);
+}
+
+/// Ends this process by `signal`, without a core dump: the process whose end this repeats has had its own. Returns where
+/// that cannot be, as PID 1 of a container does not take the default action of its own signals; the exit status
+/// that shells give such an end.
+pub(crate) fn end_by(signal: c_int) -> u8 {
+    // Both, since a core pattern that is a pipe does not ask for the limit. Failing to set them costs a second core.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    act_by_default(signal);
+    exit_status_of(signal)
+}
+
+/// What shells call the end by `signal`.
+pub(crate) fn exit_status_of(signal: c_int) -> u8 {
+    u8::try_from(128 + signal).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAST: c_int = 64;
+
+    #[test]
+    fn every_signal_has_a_bit_of_its_own() {
+        let union = (1..=LAST).fold(0, |union, signal| {
+            let Set(bit) = Set::of(&[signal]);
+            assert_eq!(bit.count_ones(), 1);
+            assert_eq!(union & bit, 0);
+            union | bit
+        });
+        assert_eq!(Set(union), Set::ALL);
+    }
+
+    #[test]
+    fn exit_statuses_are_the_shells() {
+        assert_eq!(exit_status_of(libc::SIGTERM), 143);
+        assert_eq!(exit_status_of(libc::SIGKILL), 137);
+        assert_eq!(exit_status_of(LAST), 192);
+    }
+
+    #[test]
+    fn a_blocked_signal_is_taken_once() {
+        let set = Set::of(&[libc::SIGUSR1, 33]);
+        let before = block(set);
+        // SAFETY: both are blocked in this thread, to which they are sent.
+        unsafe {
+            let thread = libc::gettid();
+            libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR1);
+            libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, 33);
+        }
+        let mut taken = [wait(set, None), wait(set, None)].map(|received| received.unwrap().signal);
+        taken.sort_unstable();
+        assert_eq!(taken, [libc::SIGUSR1, 33]);
+        assert_eq!(wait(set, Some(Duration::ZERO)), None);
+        restore(before);
+    }
+}
