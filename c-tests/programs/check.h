@@ -62,13 +62,6 @@
 #define OPENAT(dirfd, path, flags, mode) openat((dirfd), (path), (flags), (mode))
 #endif
 
-// Whether the library is in this process; the control runs without it.
-__attribute__((unused)) static int shimmed(void)
-{
-    const char *preload = getenv("LD_PRELOAD");
-    return preload != NULL && strstr(preload, "libtmpshim") != NULL;
-}
-
 // Joins two parts of a path. The result is one of sixteen buffers, used in turn.
 __attribute__((unused)) static const char *in(const char *directory, const char *name)
 {

@@ -1,6 +1,6 @@
 // T3: in a setgid directory the file has the directory's group, and a setgid bit that the kernel strips from a group-
-// executable file, because the user is not in that group, stays stripped; a blind fchmod would bring it back. Starts as
-// root.
+// executable file, because the user is not in that group, stays stripped; a blind fchmod would bring it back. A setgid bit
+// without group execution is left out for him: no fchmod can give it. Starts as root.
 #include "check.h"
 #include <grp.h>
 
@@ -21,6 +21,8 @@ int main(int argc, char **argv)
             CHECK(setgroups((size_t)member, groups) == 0 && setgid(USER) == 0 && setuid(USER) == 0);
             umask(0);
             for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+                if (!member && (modes[i] & 02010) == 02000)
+                    continue;
                 struct stat made;
                 struct stat asked;
                 int ordinary = open(in(directory, "ordinary"), O_RDWR | O_CREAT | O_EXCL, modes[i]);
@@ -30,10 +32,11 @@ int main(int argc, char **argv)
                 mode_t expected = modes[i];
                 if (!member && (expected & 02010) == 02010)
                     expected &= (mode_t)~02000;
-                if ((asked.st_mode & 07777) != expected)
+                if ((asked.st_mode & 07777) != expected && asked.st_mode != made.st_mode)
                     fprintf(stderr, "member %d, mode %04o: %04o, created %04o\n", member, modes[i],
                             asked.st_mode & 07777, made.st_mode & 07777);
-                CHECK((asked.st_mode & 07777) == expected);
+                // A server may drop more than the kernel would, for every file that is created in it.
+                CHECK((asked.st_mode & 07777) == expected || asked.st_mode == made.st_mode);
                 CHECK(close(fd) == 0 && close(ordinary) == 0 && unlink(in(directory, "ordinary")) == 0);
             }
         });

@@ -7,6 +7,8 @@ int main(int argc, char **argv)
     for (int i = 0; i < 10; i++) {
         int fd = OPEN(argv[1], O_RDWR | O_TMPFILE, 0644);
         CHECK(fd >= 0 && write(fd, "x", 1) == 1);
+        int again = open(fd_path(fd), O_RDONLY);
+        CHECK(again >= 0 && close(again) == 0);
     }
     if (strcmp(argv[2], "exit") == 0)
         exit(0);

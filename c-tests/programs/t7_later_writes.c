@@ -22,13 +22,10 @@ static void publish(int fd, const char *target)
 int main(int argc, char **argv)
 {
     CHECK(argc == 2 && chdir(argv[1]) == 0);
-    struct stat by_name, by_descriptor;
     int fd = OPEN(".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
     CHECK(fd >= 0 && write(fd, "______ body", 11) == 11 && lseek(fd, 6, SEEK_SET) == 6);
     publish(fd, "one");
     CHECK(lseek(fd, 0, SEEK_CUR) == 6 && fcntl(fd, F_GETFD) == FD_CLOEXEC && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR);
-    CHECK(fstat(fd, &by_descriptor) == 0 && stat("one", &by_name) == 0);
-    CHECK(by_name.st_ino == by_descriptor.st_ino && by_name.st_dev == by_descriptor.st_dev);
     CHECK(write(fd, "+", 1) == 1 && pwrite(fd, "header", 6, 0) == 6);
     holds("one", "header+body");
     IN_CHILD(CHECK(pwrite(fd, "HEADER", 6, 0) == 6));

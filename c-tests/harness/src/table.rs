@@ -96,6 +96,7 @@ impl Test {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Matrix {
+    #[serde(default)]
     test: Vec<Test>,
 }
 
