@@ -81,6 +81,27 @@ __attribute__((unused)) static const char *fd_path(int fd)
     return buffer;
 }
 
+// Whether the file keeps a hidden name while it is in use (T6).
+__attribute__((unused)) static int name_is_kept(int fd)
+{
+    char target[PATH_MAX];
+    ssize_t length = readlink(fd_path(fd), target, sizeof target - 1);
+    CHECK(length > 0);
+    target[length] = '\0';
+    const char *name = strrchr(target, '/');
+    return name != NULL && strncmp(name, "/.tmpshim-", 10) == 0 && strstr(name, " (deleted)") == NULL;
+}
+
+// Whether the mode is the expected one. A file with a hidden name has its owner's permissions only (T4).
+__attribute__((unused)) static int mode_is(int fd, mode_t expected)
+{
+    struct stat status;
+    CHECK(fstat(fd, &status) == 0);
+    if (!name_is_kept(fd))
+        return (status.st_mode & 07777) == expected;
+    return (status.st_mode & 0700) == (expected & 0700) && (status.st_mode & 077) == 0;
+}
+
 // How many names beginning with `prefix` ("" for any) the directory has, without "." and "..".
 __attribute__((unused)) static int count_names(const char *directory, const char *prefix)
 {

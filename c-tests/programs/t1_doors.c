@@ -20,7 +20,7 @@ static void is_our_file(const char *door, int fd)
         fprintf(stderr, "%s:\n", door);
     CHECK(fd >= 0);
     CHECK(fstat(fd, &status) == 0 && S_ISREG(status.st_mode));
-    CHECK((status.st_mode & 07777) == 0640);
+    CHECK(mode_is(fd, 0640));
     CHECK(write(fd, "abc", 3) == 3 && pread(fd, back, 4, 0) == 3 && memcmp(back, "abc", 3) == 0);
     CHECK(fcntl(fd, F_GETFD) == FD_CLOEXEC);
     CHECK(close(fd) == 0);
