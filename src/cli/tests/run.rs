@@ -277,9 +277,11 @@ fn s7_a_daemon_finds_the_library_after_the_program_has_ended() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("log");
     // The daemon starts another program when its input ends, long after the shell that made it is gone.
-    let script = format!("{{ read line; /bin/echo started; }} <&3 >{} 2>&1 & echo ready", log.display());
-    let script = format!("exec 3<&0; {script}");
-    let mut child = shell(true, &script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let script = format!("{{ read line; /bin/echo started; }} <&3 >{} 2>&1 5>&- & echo ready", log.display());
+    // A copy of standard output, too: whoever stays behind must not keep the caller's pipes open.
+    let line = format!("exec 3<&0 5>&1; exec {TMPSHIM} run -- sh -c '{script}' 5>&1");
+    let mut child =
+        Command::new("sh").args(["-c", &line]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let pid = child.id();
     let input = child.stdin.take().unwrap();
     let output = child.wait_with_output().unwrap();

@@ -1,7 +1,8 @@
 //! A process that stays behind when the program has ended and what it started has not: a daemon may start programs for
 //! as long as it lives, and each of their loaders looks for the library.
 
-use std::fs::File;
+use std::fs;
+use std::os::fd::RawFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub(super) fn start(place: &Place) {
     // Where there can be no such process, the directory stays without a lock, and the next run sees to it.
     // SAFETY: this process has a single thread, so the child may do whatever this one may.
     if unsafe { libc::fork() } == 0 {
-        detach();
+        detach(place);
         keep(&place.path);
         place.remove();
         // SAFETY: _exit(2) ends the process and nothing else: the parent's buffers are not the child's to flush.
@@ -31,15 +32,17 @@ pub(super) fn start(place: &Place) {
     }
 }
 
-/// Leaves the terminal, the caller's pipes (who reads to their end would wait for us) and its directory.
-fn detach() {
+/// Leaves the terminal, the caller's directory, and every descriptor but those of `place`: who reads a pipe to its end
+/// would wait for us.
+fn detach(place: &Place) {
     // It was forked, so it leads no process group yet and this cannot fail.
     let _ = setsid();
     let _ = rustix::process::chdir("/");
-    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
-        let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stdout(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
+    let numbers = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let open: Vec<RawFd> = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in open.into_iter().filter(|descriptor| !place.descriptors().contains(descriptor)) {
+        // SAFETY: nothing in this process uses another descriptor again; it ends without running any destructor.
+        unsafe { libc::close(descriptor) };
     }
 }
 

@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -134,6 +134,11 @@ impl Place {
         file.write_all(bytes)?;
         fchmod(&file, Mode::from_bits_retain(mode))?;
         Ok(self.path.join(name))
+    }
+
+    /// What it keeps open.
+    pub(super) fn descriptors(&self) -> [RawFd; 2] {
+        [self.parent.as_raw_fd(), self.directory.as_raw_fd()]
     }
 
     /// Removes it and what was written into it.
