@@ -29,6 +29,8 @@ fn library(root: &Path, out: &Path, target: &str) {
         // The outer build's flags and wrappers are meant for the command; the library names its own.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_MAKEFLAGS")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .env_remove("CLIPPY_ARGS")
         .env("RUSTFLAGS", "-C target-feature=-crt-static")
         .status()
         .expect("cargo can be started");
