@@ -193,6 +193,13 @@ case $filesystem in
         [ $native = yes ] || fail "$filesystem must have O_TMPFILE by itself" ;;
 esac
 
+# NAMES_STAY is set where a file that has no name cannot be used, so that ours keeps a hidden one while it is open, and with it
+# no permissions for group and others (T6, T4).
+export NAMES_STAY=
+case $filesystem in
+    mergerfs | bindfs-hard_remove) NAMES_STAY=1 ;;
+esac
+
 # control WHAT COMMAND...: where the filesystem has no O_TMPFILE, the unmodified program must fail and say so; where it
 # has one, it must work. Without this the test shows nothing.
 control() {

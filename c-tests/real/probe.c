@@ -32,7 +32,9 @@ int main(int argc, char **argv)
     if (fd < 0)
         die("open");
     struct stat st;
-    if (write(fd, "text", 4) != 4 || fstat(fd, &st) || st.st_size != 4 || (st.st_mode & 07777) != 0640)
+    const char *names_stay = getenv("NAMES_STAY");
+    mode_t mode = names_stay && *names_stay ? 0600 : 0640;
+    if (write(fd, "text", 4) != 4 || fstat(fd, &st) || st.st_size != 4 || (st.st_mode & 07777) != mode)
         die("write and fstat");
     char path[64], text[16] = "";
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);

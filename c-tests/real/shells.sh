@@ -24,7 +24,7 @@ same "nohup" nohup sh -c 'kill -HUP $$; echo alive'
 same "setsid" setsid -w sh -c 'exit 5'
 same "env, ignored signals" env --ignore-signal=TERM,HUP sh -c 'kill -TERM $$; kill -HUP $$; echo alive'
 same "signals as /proc shows them" sh -c 'grep -E "^Sig(Ign|Cgt|Blk)" /proc/self/status'
-same "signals in bash as /proc shows them" bash -c 'trap : USR2; grep -E "^Sig(Ign|Cgt|Blk)" /proc/$$/status'
+same "signals in bash as /proc shows them" bash -c 'trap : USR2; while read -r line; do case $line in Sig[ICB]*) echo "$line" ;; esac; done </proc/self/status'
 same "descriptors" sh -c 'ls /proc/self/fd'
 same "threads and children" sh -c 'ls /proc/self/task | wc -l; ps -o stat= --ppid $$ | wc -l'
 same "environment" env -u LD_PRELOAD -u _ env
