@@ -1,4 +1,7 @@
 //! Link flags of the library. They are given here and not in RUSTFLAGS, where they would reach build scripts too.
+use std::env;
+use std::path::Path;
+
 fn main() {
     for flag in [
         // No C runtime start files and no default libraries: what the library imports is what this file lists.
@@ -15,7 +18,11 @@ fn main() {
         // An undefined symbol, the panic handler's above all, fails the link.
         "-Wl,-z,defs",
         "-Wl,-soname,libtmpshim.so",
+        "-Wl,--no-eh-frame-hdr",
     ] {
         println!("cargo:rustc-cdylib-link-arg={flag}");
     }
+    let script = Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("discard.ld");
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-T,{}", script.display());
+    println!("cargo:rerun-if-changed={}", script.display());
 }

@@ -47,11 +47,19 @@ fn step(pattern: &[u8], byte: Option<u8>) -> Step<'_> {
     match (first, after.split_first()) {
         (b'?', _) => Step::Matched(after),
         (b'\\', Some((&literal, after))) => {
-            if literal == byte { Step::Matched(after) } else { Step::No }
+            if literal == byte {
+                Step::Matched(after)
+            } else {
+                Step::No
+            }
         }
         (b'[', _) => class(after, byte).unwrap_or(if byte == b'[' { Step::Matched(after) } else { Step::No }),
         _ => {
-            if first == byte { Step::Matched(after) } else { Step::No }
+            if first == byte {
+                Step::Matched(after)
+            } else {
+                Step::No
+            }
         }
     }
 }
@@ -97,11 +105,28 @@ mod tests {
     #[test]
     fn d1_globs_match_as_a_shell_would() {
         for (pattern, text, expected) in [
-            ("", "", true), ("", "a", false), ("*", "", true), ("*", "abc", true), ("a*c", "abc", true),
-            ("a*c", "abcd", false), ("a?c", "abc", true), ("a?c", "ac", false), ("[a-c]x", "bx", true),
-            ("[!a-c]x", "bx", false), ("[^a-c]x", "dx", true), ("[]]", "]", true), ("[a", "[a", true), ("[", "[", true),
-            ("\\*", "*", true), ("\\*", "a", false), ("**a**b", "xaxb", true), ("*a*a*a", "aaa", true),
-            ("*a*a*a*a", "aaa", false), ("a-[x-]", "a--", true), ("\\", "\\", true), ("[z-a]", "m", false),
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("*", "abc", true),
+            ("a*c", "abc", true),
+            ("a*c", "abcd", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("[a-c]x", "bx", true),
+            ("[!a-c]x", "bx", false),
+            ("[^a-c]x", "dx", true),
+            ("[]]", "]", true),
+            ("[a", "[a", true),
+            ("[", "[", true),
+            ("\\*", "*", true),
+            ("\\*", "a", false),
+            ("**a**b", "xaxb", true),
+            ("*a*a*a", "aaa", true),
+            ("*a*a*a*a", "aaa", false),
+            ("a-[x-]", "a--", true),
+            ("\\", "\\", true),
+            ("[z-a]", "m", false),
             (".criu.temp-aa-policy.*", ".criu.temp-aa-policy.Xy12zz", true),
         ] {
             assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} against {text}");

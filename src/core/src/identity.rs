@@ -1,10 +1,11 @@
 //! Which file it is, apart from its name: D6 compares this before anything is removed.
 
+use crate::fd::openat;
 use crate::sys;
 use crate::text::Text;
 use core::ffi::CStr;
 use rustix::fd::BorrowedFd;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags, fstat, openat, stat, statat, statx};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags, fstat, stat, statat, statx};
 use rustix::io::Errno;
 
 /// Device, inode, birth time and generation of a file, and the mount it is seen through.

@@ -5,14 +5,19 @@
 //! Which labels of the contract a module answers for stands at its head.
 #![cfg_attr(not(test), no_std)]
 
+pub mod event;
+pub mod fd;
 pub mod glob;
 pub mod identity;
 pub mod mapping;
 pub mod name;
 pub mod next;
+pub mod publish;
 pub mod remove;
 pub mod settings;
+pub mod stack;
 pub mod sys;
+pub mod tempdir;
 pub mod text;
 pub mod tmpfile;
 pub mod tracker;

@@ -3,6 +3,7 @@
 //! The name is also how a file is known again as ours, in any process it was handed to: `/proc/self/fd/N` goes on
 //! showing it after the file was unlinked (T7). No table, no descriptor and no attribute is needed for that.
 
+use crate::fd::openat;
 use core::ffi::CStr;
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -95,7 +96,7 @@ pub fn random(buffer: &mut [u8]) -> Result<(), Errno> {
         Ok(_) | Err(Errno::NOSYS | Errno::PERM) => {}
         Err(error) => return Err(error),
     }
-    use rustix::fs::{CWD, Mode, OFlags, openat};
+    use rustix::fs::{CWD, Mode, OFlags};
     let source = openat(CWD, c"/dev/urandom", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     if rustix::io::read(&source, buffer)? == length { Ok(()) } else { Err(Errno::IO) }
 }

@@ -6,12 +6,13 @@
 //!
 //! Memory comes from mmap(2), once for all directories of one clean-up; nothing recurses, so it runs on a small stack.
 
+use crate::fd::{Fd, openat, openat2};
 use crate::identity::{self, Identity};
 use crate::mapping::Mapping;
 use crate::sys;
 use core::ffi::CStr;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, fchmod, openat, openat2, seek, unlinkat};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, fchmod, seek, unlinkat};
 use rustix::io::Errno;
 
 /// Down to this depth descriptors and listings are kept, so that coming back up costs nothing.
@@ -82,7 +83,7 @@ pub struct Remover {
 enum Step {
     /// Removed, or gone by itself.
     Gone,
-    Descend(OwnedFd),
+    Descend(Fd),
     Skip,
 }
 
@@ -155,9 +156,9 @@ impl Remover {
         }
     }
 
-    fn walk(&mut self, top: OwnedFd) -> Result<bool, Moved> {
+    fn walk(&mut self, top: Fd) -> Result<bool, Moved> {
         let mut depth = 0;
-        let top = top.into_raw_fd();
+        let top = top.into_raw();
         if self.put(0, Level::new(top, b"")).is_none() {
             close(top);
             return Ok(false);
@@ -191,7 +192,7 @@ impl Remover {
     }
 
     /// One level down. Where there is no memory for it, the directory is skipped.
-    fn enter(&mut self, depth: &mut usize, child: OwnedFd, name: &CStr) {
+    fn enter(&mut self, depth: &mut usize, child: Fd, name: &CStr) {
         let mut level = Level::new(child.as_raw_fd(), name.to_bytes_with_nul());
         if *depth + 1 >= RETAINED {
             // Its descriptor may have to be closed on the way down: what `..` leads back to is checked against this.
@@ -203,7 +204,7 @@ impl Remover {
         if self.put(*depth + 1, level).is_none() {
             return self.note(Stuck::Refused(Errno::NOMEM));
         }
-        let _ = child.into_raw_fd();
+        let _ = child.into_raw();
         if *depth >= RETAINED
             && let Some(above) = self.level(*depth)
         {
@@ -221,13 +222,13 @@ impl Remover {
         if above.fd < 0 {
             let (device, inode) = (above.device, above.inode);
             // SAFETY: `below.fd` is open: only a level with another one below it has its descriptor closed.
-            let up = parent_of(unsafe { BorrowedFd::borrow_raw(below.fd) }).ok_or(Moved)?;
+            let up = parent_of(unsafe { sys::borrow(below.fd) }).ok_or(Moved)?;
             let seen = identity::of(up.as_fd()).map_err(|_| Moved)?;
             if (seen.identity.device, seen.identity.inode) != (device, inode) {
                 return Err(Moved);
             }
             if let Some(above) = self.level(*depth - 1) {
-                above.fd = up.into_raw_fd();
+                above.fd = up.into_raw();
             }
         }
         let Some(&mut above) = self.level(*depth - 1) else { return Err(Moved) };
@@ -240,7 +241,7 @@ impl Remover {
             }
             Err(Errno::NOTEMPTY | Errno::EXIST) if below.progress && below.passes < PASSES => {
                 // SAFETY: open, as above.
-                let _ = seek(unsafe { BorrowedFd::borrow_raw(below.fd) }, SeekFrom::Start(0));
+                let _ = seek(unsafe { sys::borrow(below.fd) }, SeekFrom::Start(0));
                 if let Some(level) = self.level(*depth) {
                     level.again();
                 }
@@ -286,7 +287,7 @@ impl Remover {
     /// unlinkat(2), once more with our own directory made writable where that was missing.
     fn unlink(&mut self, depth: usize, fd: RawFd, name: &CStr, flags: AtFlags) -> Result<(), Errno> {
         // SAFETY: the level's descriptor, open as long as the level is the current one or the one above.
-        let directory = unsafe { BorrowedFd::borrow_raw(fd) };
+        let directory = unsafe { sys::borrow(fd) };
         let answer = unlinkat(directory, name, flags);
         if answer != Err(Errno::ACCESS) {
             return answer;
@@ -299,7 +300,7 @@ impl Remover {
 
     fn descend(&mut self, fd: RawFd, name: &CStr) -> Step {
         // SAFETY: the current level's descriptor.
-        let directory = unsafe { BorrowedFd::borrow_raw(fd) };
+        let directory = unsafe { sys::borrow(fd) };
         let mut answer = self.open(directory, name);
         if answer.as_ref().is_err_and(|error| *error == Errno::ACCESS) && self.widen(directory, name).is_ok() {
             answer = self.open(directory, name);
@@ -319,7 +320,7 @@ impl Remover {
     }
 
     /// Opens a directory of ours to be read. EXDEV where it is a mount point.
-    fn open(&mut self, directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    fn open(&mut self, directory: BorrowedFd<'_>, name: &CStr) -> Result<Fd, Errno> {
         let answer = self.open_below(directory, name, OFlags::RDONLY);
         if matches!(answer, Err(Errno::MFILE)) && raise_descriptor_limit() {
             return self.open_below(directory, name, OFlags::RDONLY);
@@ -327,14 +328,12 @@ impl Remover {
         answer
     }
 
-    fn open_below(&mut self, directory: BorrowedFd<'_>, name: &CStr, how: OFlags) -> Result<OwnedFd, Errno> {
+    fn open_below(&mut self, directory: BorrowedFd<'_>, name: &CStr, how: OFlags) -> Result<Fd, Errno> {
         let flags = how | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH
-            | ResolveFlags::NO_XDEV
-            | ResolveFlags::NO_SYMLINKS
-            | ResolveFlags::NO_MAGICLINKS;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         if !self.without_openat2 {
-            match openat2(directory, name, flags, Mode::empty(), resolve) {
+            match openat2(directory, name, flags, resolve) {
                 Err(Errno::NOSYS | Errno::PERM) => self.without_openat2 = true,
                 answer => return answer,
             }
@@ -383,7 +382,7 @@ impl Remover {
     /// Reads the next part of the listing; nothing at the end, or where it cannot be read.
     fn list(&mut self, depth: usize, level: &Level) -> Option<u32> {
         // SAFETY: the current level's descriptor.
-        let directory = unsafe { BorrowedFd::borrow_raw(level.fd) };
+        let directory = unsafe { sys::borrow(level.fd) };
         if !level.listed && level.offset != 0 {
             seek(directory, SeekFrom::Start(level.offset)).ok()?;
         }
@@ -482,15 +481,15 @@ impl Entry {
     }
 }
 
-fn parent_of(directory: BorrowedFd<'_>) -> Option<OwnedFd> {
+fn parent_of(directory: BorrowedFd<'_>) -> Option<Fd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(directory, c"..", flags, Mode::empty()).ok()
 }
 
+/// Of a level, which may have been closed already.
 fn close(fd: RawFd) {
     if fd >= 0 {
-        // SAFETY: a level's own descriptor, which the caller gives up.
-        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        sys::close(fd);
     }
 }
 

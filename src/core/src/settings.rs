@@ -230,7 +230,8 @@ impl Problem<'_> {
         line.push(b"libtmpshim: ");
         match self {
             Self::Unknown(name) => {
-                line.push_json(name.get(..64).unwrap_or(name)).push(b" is not a setting and is ignored; the settings are");
+                line.push_json(name.get(..64).unwrap_or(name))
+                    .push(b" is not a setting and is ignored; the settings are");
                 for (index, setting) in TABLE.iter().enumerate() {
                     line.push(if index == 0 { b" " } else { b", " }).push(setting.variable.as_bytes());
                 }

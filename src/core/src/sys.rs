@@ -5,9 +5,10 @@
 //!
 //! Everything here is one `syscall` instruction: async-signal-safe, errno untouched, any thread, also after fork.
 
+use crate::fd::Fd;
 use core::ffi::c_char;
 use core::mem::MaybeUninit;
-use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::io::Errno;
 
 /// `AT_FDCWD` as the kernel takes it.
@@ -43,7 +44,36 @@ pub unsafe fn raw(number: libc::c_long, arguments: [usize; 6]) -> isize {
 /// The kernel's answer as a result: -4095 to -1 is an errno.
 #[inline]
 pub fn check(answer: isize) -> Result<usize, Errno> {
-    if (-4095..0).contains(&answer) { Err(Errno::from_raw_os_error(-answer as i32)) } else { Ok(answer as usize) }
+    if (-4095..0).contains(&answer) { Err(error(-answer as i32)) } else { Ok(answer as usize) }
+}
+
+/// An errno by its number, 1 to 4095. What no kernel says becomes the nearest that it may.
+#[inline]
+pub const fn error(number: i32) -> Errno {
+    let number = if number < 1 {
+        1
+    } else if number > 4095 {
+        4095
+    } else {
+        number
+    };
+    // rustix's own constructor has a panic path that the compiler does not see through.
+    // SAFETY: Errno is a transparent u16 that holds the negated number, from 0xf001 on; a test holds every number
+    // against rustix's constructor.
+    unsafe { core::mem::transmute::<u16, Errno>((number as u16).wrapping_neg()) }
+}
+
+/// Looks at a descriptor, or `AT_FDCWD`, that somebody else owns.
+///
+/// # Safety
+/// It is not -1, and where it is not open an error is the wanted answer.
+#[inline]
+pub unsafe fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: as this function's own contract; said to the compiler so that it drops rustix's own check.
+    unsafe {
+        core::hint::assert_unchecked(fd != -1);
+        BorrowedFd::borrow_raw(fd)
+    }
 }
 
 macro_rules! call {
@@ -133,6 +163,26 @@ pub fn getdents(directory: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, E
     call!(libc::SYS_getdents64, directory.as_raw_fd() as isize, buffer.as_mut_ptr(), buffer.len())
 }
 
+/// close(2).
+pub fn close(fd: RawFd) {
+    let _ = call!(libc::SYS_close, fd as isize);
+}
+
+/// dup3(2): `to` is the file of `from` afterwards, in one step.
+pub fn dup3(from: BorrowedFd<'_>, to: RawFd, flags: i32) -> Result<(), Errno> {
+    call!(libc::SYS_dup3, from.as_raw_fd() as isize, to as isize, flags as isize).map(drop)
+}
+
+/// fchmod(2).
+pub fn fchmod(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
+    call!(libc::SYS_fchmod, fd.as_raw_fd() as isize, mode).map(drop)
+}
+
+/// getcwd(2): the length, its closing NUL included. Begins with `(unreachable)` outside of the root.
+pub fn getcwd(buffer: &mut [u8]) -> Result<usize, Errno> {
+    call!(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len())
+}
+
 /// chmod of an O_PATH descriptor: `fchmodat2(2)` since Linux 6.6, before that through `/proc`.
 pub fn chmod_open(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
     const FCHMODAT2: libc::c_long = 452;
@@ -153,12 +203,12 @@ pub fn getgroups(groups: &mut [u32]) -> Result<usize, Errno> {
 }
 
 /// `mq_open(2)` of a new queue of one message of one byte. The kernel's name has no slash in front.
-pub fn mq_create(name: &core::ffi::CStr, mode: u32) -> Result<OwnedFd, Errno> {
+pub fn mq_create(name: &core::ffi::CStr, mode: u32) -> Result<Fd, Errno> {
     let attributes: [i64; 8] = [0, 1, 1, 0, 0, 0, 0, 0];
     let flags = libc::O_CREAT | libc::O_EXCL | libc::O_RDONLY | libc::O_CLOEXEC;
     let fd = call!(libc::SYS_mq_open, name.as_ptr(), flags as isize, mode, attributes.as_ptr())?;
     // SAFETY: the kernel has just made this descriptor for us, nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    Ok(unsafe { Fd::own(fd as RawFd) })
 }
 
 /// `mq_unlink(2)`.
@@ -270,4 +320,27 @@ pub fn wall_clock() -> (i64, i64) {
     let mut time = [0i64; 2];
     let _ = call!(libc::SYS_clock_gettime, libc::CLOCK_REALTIME as isize, time.as_mut_ptr());
     (time[0], time[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_errno_is_rustix_s() {
+        for number in 1..=4095 {
+            assert_eq!(error(number), Errno::from_raw_os_error(number));
+            assert_eq!(error(number).raw_os_error(), number);
+        }
+        assert_eq!(error(0), error(1));
+        assert_eq!(check(-libc::EPERM as isize), Err(Errno::PERM));
+        assert_eq!(check(-4096), Ok(-4096isize as usize));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_known_without_touching_it() {
+        assert!(is_readable(b"12345678".as_ptr()));
+        assert!(!is_readable(core::ptr::null()));
+        assert!(!is_readable(core::ptr::without_provenance(usize::MAX - 7)));
+    }
 }

@@ -39,6 +39,21 @@ impl<const N: usize> Text<N> {
         self
     }
 
+    /// With `more` at its end, for building one in an expression.
+    #[must_use]
+    pub fn also(mut self, more: &[u8]) -> Self {
+        self.push(more);
+        self
+    }
+
+    /// Writes `end` over what stands at the end.
+    pub fn replace_end(&mut self, end: &[u8]) {
+        if let Some(kept) = self.length.checked_sub(end.len()) {
+            self.length = kept;
+            self.push(end);
+        }
+    }
+
     /// Appends a number in decimal.
     pub fn push_decimal(&mut self, number: u64) -> &mut Self {
         self.push_digits(number, 10, 1)
@@ -176,8 +191,13 @@ mod tests {
     #[test]
     fn paths_are_split_at_the_last_component() {
         for (path, expected) in [
-            ("/a/b", Some(("/a", "b"))), ("/a", Some(("/", "a"))), ("a", Some((".", "a"))), ("/a/b//", Some(("/a", "b"))),
-            ("/", None), ("", None), ("a/b", Some(("a", "b"))),
+            ("/a/b", Some(("/a", "b"))),
+            ("/a", Some(("/", "a"))),
+            ("a", Some((".", "a"))),
+            ("/a/b//", Some(("/a", "b"))),
+            ("/", None),
+            ("", None),
+            ("a/b", Some(("a", "b"))),
         ] {
             let expected = expected.map(|(directory, name)| (directory.as_bytes(), name.as_bytes()));
             assert_eq!(split(path.as_bytes()), expected, "{path}");

@@ -16,18 +16,21 @@
 //!         (path written)    (made, identity written)
 //! ```
 
+use crate::fd::{Fd, openat};
 use crate::identity::{self, Identity};
 use crate::mapping::Mapping;
 use crate::remove::{Outcome, Remover, Stuck, raise_descriptor_limit};
 use crate::settings::Cleanup;
+use crate::stack;
 use crate::sys;
 use crate::text::{PATH_MAX, Text, split};
 use core::cell::Cell;
 use core::ffi::CStr;
+use core::num::NonZeroU32;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
 use rustix::io::Errno;
 use rustix::mm::Advice;
 
@@ -80,19 +83,23 @@ struct Slot {
 /// How the slots of one size are laid out: segment k holds `first << k` of them.
 struct Shape {
     size: usize,
-    first: u32,
+    first: NonZeroU32,
 }
 
 impl Shape {
     const fn room(&self) -> usize {
         self.size - size_of::<Slot>()
     }
+
+    fn segment_of(&self, index: u32) -> u32 {
+        (index / self.first).saturating_add(1).checked_ilog2().unwrap_or(0)
+    }
 }
 
 /// For most paths: one segment is 64 KiB.
-const SMALL: Shape = Shape { size: 256, first: 256 };
+const SMALL: Shape = Shape { size: 256, first: NonZeroU32::new(256).unwrap() };
 /// For any path that one system call takes.
-const LARGE: Shape = Shape { size: PATH_MAX + 128, first: 15 };
+const LARGE: Shape = Shape { size: PATH_MAX + 128, first: NonZeroU32::new(15).unwrap() };
 const SEGMENTS: usize = 22;
 
 /// Slots of one size. All zero is empty.
@@ -116,6 +123,8 @@ struct Page {
     /// The pid as `/proc/self` tells it, which is in the namespace of whoever mounted it; 0 without /proc.
     outer_pid: AtomicU32,
     cleaning: AtomicU32,
+    /// The upper end of the stack that a clean-up runs on.
+    stack: AtomicPtr<u8>,
     /// Where the search for closed files goes on.
     next_file: AtomicU32,
     /// A file ever got a hidden name.
@@ -193,6 +202,7 @@ impl Tracker {
         if page.stage.compare_exchange(NOBODY, MOVING_IN, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             page.pid.store(sys::getpid(), Ordering::Relaxed);
             page.outer_pid.store(outer_pid(), Ordering::Relaxed);
+            page.stack.store(stack::map().map_or(null_mut(), NonNull::as_ptr), Ordering::Relaxed);
             page.stage.store(SETTLED, Ordering::Release);
         }
         // Another thread may be moving in right now: that is a few system calls, and whoever comes meanwhile (or a
@@ -240,7 +250,7 @@ impl Tracker {
                 if seen >= A_FEW {
                     break;
                 }
-                let index = page.next_file.fetch_add(1, Ordering::Relaxed) % used;
+                let index = page.next_file.fetch_add(1, Ordering::Relaxed).checked_rem(used).unwrap_or(0);
                 let Some(place) = slots.place(shape, index) else { break };
                 let Some(was) = place.claim_any() else { continue };
                 let is_file = Entry::decode(place.entry()) != Entry::Directory;
@@ -285,10 +295,10 @@ impl Tracker {
         None
     }
 
-    /// Removes everything that this process made and nobody removed. Any thread, also in a signal handler; needs some
-    /// 10 KiB of stack. All signals of the calling thread wait until it is done. Where another thread is at it already,
-    /// waits for that one first.
-    pub fn clean_up(&self, cleanup: Cleanup, mut report: impl FnMut(&Cleaned<'_>)) {
+    /// Removes everything that this process made and nobody removed. Any thread, also in a signal handler, on a stack of
+    /// its own. All signals of the calling thread wait until it is done. Where another thread is at it already, waits for
+    /// that one first.
+    pub fn clean_up(&self, cleanup: Cleanup, report: impl FnMut(&Cleaned<'_>)) {
         let Some(page) = self.mine() else { return };
         // A child that shares our memory as pid 1 of a new namespace, when we are a pid 1 ourselves.
         let outer = page.outer_pid.load(Ordering::Relaxed);
@@ -299,25 +309,33 @@ impl Tracker {
         while page.cleaning.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
             sys::wait_while(&page.cleaning, 1);
         }
-        let mut parent = Parent::default();
-        let mut remover = None;
-        for (slots, shape) in [(&page.small, &SMALL), (&page.large, &LARGE)] {
-            for index in 0..slots.used.load(Ordering::Acquire) {
-                let Some(place) = slots.place(shape, index) else { break };
-                let Some(was) = place.claim_any() else { continue };
-                let directory = Entry::decode(place.entry()) == Entry::Directory;
-                if directory && cleanup == Cleanup::Off {
-                    place.put_back(was);
-                    continue;
-                }
-                let outcome = clean_one(&place, was, cleanup == Cleanup::All, &mut parent, &mut remover);
-                report(&Cleaned { path: place.path(), outcome });
-                place.release();
-            }
+        if let Some(top) = NonNull::new(page.stack.load(Ordering::Relaxed)) {
+            // SAFETY: mapped when this process moved in, and `cleaning` lets one thread at a time get here.
+            unsafe { stack::call_on(top, || page.clean_up(cleanup, report)) };
         }
         page.cleaning.store(0, Ordering::Release);
         sys::wake_all(&page.cleaning);
         sys::set_signal_mask(mask);
+    }
+}
+
+impl Page {
+    fn clean_up(&self, cleanup: Cleanup, mut report: impl FnMut(&Cleaned<'_>)) {
+        let mut parent = Parent::default();
+        let mut remover = None;
+        for (slots, shape) in [(&self.small, &SMALL), (&self.large, &LARGE)] {
+            for index in 0..slots.used.load(Ordering::Acquire) {
+                let Some(place) = slots.place(shape, index) else { break };
+                let Some(was) = place.claim_any() else { continue };
+                if Entry::decode(place.entry()) == Entry::Directory && cleanup == Cleanup::Off {
+                    place.put_back(was);
+                    continue;
+                }
+                let outcome = clean_one(&place, was, cleanup != Cleanup::Empty, &mut parent, &mut remover);
+                report(&Cleaned { path: place.path(), outcome });
+                place.release();
+            }
+        }
     }
 }
 
@@ -385,7 +403,7 @@ fn remove_if_closed(path: &CStr, made: &Identity) -> bool {
 #[derive(Default)]
 struct Parent {
     path: Text<PATH_MAX>,
-    fd: Option<OwnedFd>,
+    fd: Option<Fd>,
 }
 
 impl Parent {
@@ -414,7 +432,9 @@ fn outer_pid() -> u32 {
     let mut text = [0u8; 16];
     let length = sys::readlinkat(sys::CWD, c"/proc/self".as_ptr(), &mut text).unwrap_or(0);
     let digits = text.get(..length).unwrap_or(&[]);
-    digits.iter().fold(0, |number: u32, digit| number.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0'))))
+    digits
+        .iter()
+        .fold(0, |number: u32, digit| number.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0'))))
 }
 
 impl Slots {
@@ -443,8 +463,8 @@ impl Slots {
     }
 
     fn place(&self, shape: &'static Shape, index: u32) -> Option<Place<'_>> {
-        let segment = (index / shape.first + 1).ilog2();
-        let before = shape.first * ((1 << segment) - 1);
+        let segment = shape.segment_of(index);
+        let before = shape.first.get() * ((1 << segment) - 1);
         let start = NonNull::new(self.segments.get(segment as usize)?.load(Ordering::Acquire))?;
         let offset = (index - before) as usize * shape.size;
         // SAFETY: segment k holds `first << k` slots, of which this is number `index - before`.
@@ -453,8 +473,8 @@ impl Slots {
     }
 
     fn grow(&self, shape: &'static Shape, used: u32) -> Option<()> {
-        let segment = (used / shape.first + 1).ilog2();
-        let length = (shape.first as usize * shape.size) << segment;
+        let segment = shape.segment_of(used);
+        let length = (shape.first.get() as usize * shape.size) << segment;
         let fresh = Mapping::for_this_process(length, Advice::LinuxDontFork).ok()?;
         let pointer = self.segments.get(segment as usize)?;
         let start = fresh.start().as_ptr();

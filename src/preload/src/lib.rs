@@ -1,15 +1,37 @@
-//! libtmpshim.so
+//! `libtmpshim.so`: for every program that reaches the kernel through libc.
+//!
+//! Each hook is a few lines around `tmpshim_core`: arguments in, core called, errno out. It runs inside somebody else's
+//! process, so: no allocator, no lock, no panic path is linked, no thread is started, no descriptor kept; what is not
+//! ours to handle goes on to the next `open` in line with one test and one jump (T8).
 #![no_std]
 
+mod elf;
+mod errno;
+mod exit;
+mod file;
+mod link;
+mod next;
+mod process;
+mod signal;
+mod syscall;
+mod tempdir;
+
+/// Never called: the link fails where a panic path is left, because nothing defines this symbol.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     unsafe extern "C" {
         fn tmpshim_a_panic_path_is_linked() -> !;
     }
-    // SAFETY: never linked.
+    // SAFETY: it cannot be reached: a library that refers to it is never linked.
     unsafe { tmpshim_a_panic_path_is_linked() }
 }
 
-/// x
-#[unsafe(no_mangle)]
-pub extern "C" fn tmpshim_test() -> i32 { rustix::process::getpid().as_raw_nonzero().get() }
+/// Run by the loader, before the program's own code and after libc is ready.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = process::start;
+
+/// Run at the end of exit(3) where libc has no `on_exit` (musl).
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static DESTRUCTOR: extern "C" fn() = exit::at_unload;

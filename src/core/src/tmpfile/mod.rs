@@ -4,6 +4,7 @@ pub mod mode;
 pub mod plan;
 pub mod survey;
 
+use crate::fd::Fd;
 use crate::identity;
 use crate::name::{Kind, Name};
 use crate::next::Next;
@@ -13,9 +14,9 @@ use crate::tracker::{Entry, Tracker};
 use core::ffi::{CStr, c_char};
 use core::mem::size_of;
 use plan::OpenHow;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::{AtFlags, CWD, Mode, fchmod, unlinkat};
-use rustix::io::{DupFlags, Errno, FdFlags, dup3, fcntl_setfd};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use survey::{Survey, Unlinked};
 
 /// An O_TMPFILE open that the filesystem refused, in the program's own words.
@@ -86,7 +87,7 @@ pub unsafe fn stand_in(request: &Request, refusal: Option<Errno>, means: &Means<
 
 /// # Safety
 /// As [`stand_in`].
-unsafe fn open_directory(request: &Request, next: &Next) -> Result<OwnedFd, Errno> {
+unsafe fn open_directory(request: &Request, next: &Next) -> Result<Fd, Errno> {
     let flags = plan::directory_flags(request.flags);
     let fd = if request.resolve == 0 {
         // SAFETY: as this function's own contract.
@@ -97,17 +98,17 @@ unsafe fn open_directory(request: &Request, next: &Next) -> Result<OwnedFd, Errn
         unsafe { (next.openat2)(request.directory, request.path, (&raw const how).cast(), size_of::<OpenHow>()) }?
     };
     // SAFETY: just opened, owned by nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    Ok(unsafe { Fd::own(fd) })
 }
 
 /// Creates a file of ours, owner's permissions only.
-fn create(directory: BorrowedFd<'_>, request: &Request, name: &Name, next: &Next) -> Result<OwnedFd, Errno> {
+fn create(directory: BorrowedFd<'_>, request: &Request, name: &Name, next: &Next) -> Result<Fd, Errno> {
     let flags = plan::creation_flags(request.flags);
     let mode = mode::while_named(request.mode);
     // SAFETY: the name is ours and closed by NUL.
     match unsafe { (next.openat)(directory.as_raw_fd(), name.as_c_str().as_ptr(), flags, mode) } {
         // SAFETY: just opened, owned by nobody else.
-        Ok(fd) => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        Ok(fd) => Ok(unsafe { Fd::own(fd) }),
         Err(error) => {
             // A server may have created it and failed at opening it (O_DIRECT, an interrupt). Nobody else can have
             // chosen this name, so it is ours to remove.
@@ -123,7 +124,7 @@ fn fresh_name(flags: i32) -> Result<Name, Errno> {
     Name::fresh(if flags & libc::O_EXCL == 0 { Kind::Linkable } else { Kind::Exclusive })
 }
 
-fn unlinked(directory: &OwnedFd, request: &Request, next: &Next) -> Result<OwnedFd, Errno> {
+fn unlinked(directory: &Fd, request: &Request, next: &Next) -> Result<Fd, Errno> {
     let name = fresh_name(request.flags)?;
     let file = create(directory.as_fd(), request, &name, next)?;
     // A name that cannot be removed again: the program gets the answer it had.
@@ -135,21 +136,22 @@ fn unlinked(directory: &OwnedFd, request: &Request, next: &Next) -> Result<Owned
 }
 
 /// Adds what the program asked for beyond the owner's permissions. A filesystem that refuses keeps what it made.
-fn complete_mode(file: &OwnedFd, created: Option<u32>) {
+fn complete_mode(file: &Fd, created: Option<u32>) {
     if let Some(mode) = created.filter(|mode| mode & !0o700 != 0) {
         let _ = fchmod(file, Mode::from_raw_mode(mode));
     }
 }
 
 /// T6: a file that keeps a hidden name. Nothing where nobody could remove the name later.
-fn kept(directory: &OwnedFd, request: &Request, means: &Means<'_>) -> Result<Option<OwnedFd>, Errno> {
+fn kept(directory: &Fd, request: &Request, means: &Means<'_>) -> Result<Option<Fd>, Errno> {
     let Some(tracker) = means.tracker else { return Ok(None) };
     tracker.reclaim_files();
     let name = fresh_name(request.flags)?;
     let mut path = Text::<PATH_MAX>::new();
-    let Some(length) = fd_path(directory.as_fd()).as_c_str().and_then(|link| {
-        sys::readlinkat(sys::CWD, link.as_ptr(), path.spare()).ok()
-    }) else {
+    let Some(length) = fd_path(directory.as_fd())
+        .as_c_str()
+        .and_then(|link| sys::readlinkat(sys::CWD, link.as_ptr(), path.spare()).ok())
+    else {
         return Ok(None);
     };
     path.set_length(length);
@@ -176,19 +178,18 @@ fn kept(directory: &OwnedFd, request: &Request, means: &Means<'_>) -> Result<Opt
 }
 
 /// Gives the file the lower one of the two numbers, which is the lowest free one: the directory was opened first.
-fn hand_over(file: OwnedFd, mut directory: OwnedFd, flags: i32) -> RawFd {
+fn hand_over(file: Fd, directory: Fd, flags: i32) -> RawFd {
     let stays_open = flags & libc::O_CLOEXEC == 0;
     if file.as_raw_fd() > directory.as_raw_fd() {
-        let flags = if stays_open { DupFlags::empty() } else { DupFlags::CLOEXEC };
         // In one step, so that no other thread can be given the number in between.
-        if dup3(&file, &mut directory, flags).is_ok() {
-            return directory.into_raw_fd();
+        if sys::dup3(file.as_fd(), directory.as_raw_fd(), flags & libc::O_CLOEXEC).is_ok() {
+            return directory.into_raw();
         }
     }
     if stays_open {
         let _ = fcntl_setfd(&file, FdFlags::empty());
     }
-    file.into_raw_fd()
+    file.into_raw()
 }
 
 /// The descriptor table has one free slot, which is all that O_TMPFILE would need: create by path, without a descriptor
@@ -196,7 +197,7 @@ fn hand_over(file: OwnedFd, mut directory: OwnedFd, flags: i32) -> RawFd {
 ///
 /// # Safety
 /// `request.path` is readable up to its NUL.
-unsafe fn in_one_slot(request: &Request, directory: OwnedFd, next: &Next) -> Result<(RawFd, Made), Errno> {
+unsafe fn in_one_slot(request: &Request, directory: Fd, next: &Next) -> Result<(RawFd, Made), Errno> {
     let rules = mode::needs_more(request.mode).then(|| mode::Rules::of(directory.as_fd(), request.mode));
     drop(directory);
     // The umask takes a descriptor for a moment, so it is read while the slot is free.
@@ -210,17 +211,17 @@ unsafe fn in_one_slot(request: &Request, directory: OwnedFd, next: &Next) -> Res
     // SAFETY: the path is ours and closed by NUL.
     let fd = unsafe { (next.openat)(request.directory, path.as_ptr(), flags, mode::while_named(request.mode)) }?;
     // SAFETY: just opened, owned by nobody else.
-    let file = unsafe { OwnedFd::from_raw_fd(fd) };
+    let file = unsafe { Fd::own(fd) };
     unlink_open_file(&file).or_else(|_| sys::unlinkat(request.directory, path)).map_err(|_| Errno::MFILE)?;
     complete_mode(&file, created);
     if request.flags & libc::O_CLOEXEC == 0 {
         let _ = fcntl_setfd(&file, FdFlags::empty());
     }
-    Ok((file.into_raw_fd(), Made::Unlinked))
+    Ok((file.into_raw(), Made::Unlinked))
 }
 
 /// Unlinks a file by the name that `/proc` shows, which holds even if a directory above was renamed meanwhile.
-fn unlink_open_file(file: &OwnedFd) -> Result<(), Errno> {
+fn unlink_open_file(file: &Fd) -> Result<(), Errno> {
     let mut link = fd_path(file.as_fd());
     let link = link.as_c_str().ok_or(Errno::NAMETOOLONG)?;
     let mut path = Text::<PATH_MAX>::new();

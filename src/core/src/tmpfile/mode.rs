@@ -1,12 +1,13 @@
 //! The permissions that creating a file in a directory gives (T3), computed because T4 forbids to find out by trying:
 //! while our file has a name it must not have group or other permissions.
 
+use crate::fd::openat;
 use crate::identity::number_after;
 use crate::name::{Kind, Name};
 use crate::sys;
 use crate::text::fd_path;
 use rustix::fd::BorrowedFd;
-use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, openat};
+use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs};
 use rustix::io::{Errno, read};
 use rustix::thread::{CapabilitySet, capabilities};
 

@@ -4,12 +4,13 @@
 //! fstat, reads and writes. It is a property of the filesystem, not of the process: one answer for all was somebody's
 //! bug (kopia #2402).
 
+use crate::fd::{Fd, openat};
 use crate::identity;
 use crate::name::{Kind, Name};
 use crate::text::fd_path;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, readlinkat_raw, statx, unlinkat};
+use rustix::fd::BorrowedFd;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, readlinkat_raw, statx, unlinkat};
 use rustix::io::{Errno, pread, pwrite};
 
 /// What becomes of a file whose name is gone.
@@ -86,7 +87,7 @@ fn attempt(directory: BorrowedFd<'_>) -> Option<Unlinked> {
     }
 }
 
-fn use_unlinked(file: &OwnedFd) -> Result<(), Errno> {
+fn use_unlinked(file: &Fd) -> Result<(), Errno> {
     let fd = rustix::fd::AsFd::as_fd(file);
     let mut byte = [0u8; 1];
     // Attributes are cached for a second: only a forced look asks the server.

@@ -1,0 +1,241 @@
+//! linkat of a file that stands in for an O_TMPFILE one (T7).
+//!
+//! The kernel refuses to give a name to a file whose last name was unlinked. So the target becomes a complete copy, made
+//! under a hidden name beside it and then linked: no reader ever sees a part of it, and nothing is ever replaced.
+//! Afterwards the program's descriptor is moved over to the published file, because programs go on writing there
+//! (`updatedb.plocate` writes its header after linkat).
+//!
+//! What stays behind: other descriptors of the same file (dup, a child's), and mappings, keep the unlinked original.
+
+pub mod copy;
+pub mod source;
+
+use crate::fd::{Fd, openat};
+use crate::identity;
+use crate::name::{Kind, Name};
+use crate::next::Next;
+use crate::sys;
+use crate::text::{PATH_MAX, Text, fd_path, split};
+use crate::tmpfile::mode::Rules;
+use crate::tracker::Tracker;
+use core::ffi::{CStr, c_char};
+use rustix::fd::{AsFd, BorrowedFd, RawFd};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom, StatxFlags, fchmod, fcntl_getfl, linkat, renameat_with, seek,
+    statx, unlinkat,
+};
+use rustix::io::{Errno, FdFlags, fcntl_getfd};
+use source::Source;
+
+/// Whether an error of the program's own linkat may mean that its file has no name any more.
+pub fn may_be_ours(refusal: Errno) -> bool {
+    // EPERM and EOPNOTSUPP come first on filesystems without hard links.
+    matches!(refusal, Errno::NOENT | Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS)
+}
+
+/// Gives `source` the name `path`.
+///
+/// # Errors
+/// What linkat(2) would have said of an O_TMPFILE file, EEXIST above all, and what copying may say: ENOSPC, EDQUOT, EIO.
+/// Then there is no such name, and nothing of ours is left.
+///
+/// # Safety
+/// `path` can be read up to its NUL.
+pub unsafe fn publish(
+    source: &mut Source,
+    directory: RawFd,
+    path: *const c_char,
+    next: &Next,
+    tracker: &Tracker,
+) -> Result<(), Errno> {
+    match sys::exists(directory, path) {
+        Ok(()) => return Err(Errno::EXIST),
+        Err(Errno::NOENT) if source.is_exclusive() => return Err(Errno::NOENT),
+        Err(Errno::NOENT) => {}
+        Err(error) => return Err(error),
+    }
+    // SAFETY: as this function's own contract.
+    let path = unsafe { CStr::from_ptr(path) };
+    // Nothing there, and to be a directory: ENOENT, as the kernel says.
+    if path.to_bytes().last().is_none_or(|&last| last == b'/') {
+        return Err(Errno::NOENT);
+    }
+    let (parent, name) = split(path.to_bytes()).ok_or(Errno::NOENT)?;
+    let mut name = Text::<256>::new().also(name);
+    let name = name.as_c_str().ok_or(Errno::NAMETOOLONG)?;
+    let parent = open_parent(directory, parent, next)?;
+    if !source.mark.unlinked {
+        return publish_kept(source, &parent, name, tracker);
+    }
+    if let Some(answer) = publish_as_it_is(source, &parent, name) {
+        return answer;
+    }
+    publish_copy(source, &parent, name)
+}
+
+/// High-level FUSE servers (bindfs, sshfs, ntfs-3g) rename a file that is unlinked while it is open, so it still has a
+/// name there and can be linked, once the kernel has looked at its link count again. Nothing where that is not so.
+fn publish_as_it_is(source: &Source, parent: &Fd, name: &CStr) -> Option<Result<(), Errno>> {
+    let number = source.fd?;
+    // SAFETY: the program's own descriptor, in the middle of its own call.
+    let fd = unsafe { sys::borrow(number) };
+    let seen = statx(fd, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC, StatxFlags::NLINK).ok()?;
+    if seen.stx_nlink == 0 {
+        return None;
+    }
+    match linkat(CWD, fd_path(fd).as_c_str()?, parent, name, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => {
+            // On FUSE each name is a node with a cache of its own: through the old one, readers of the new one would
+            // see a stale size for a second.
+            if let Ok(moved) = Moved::prepare(number, parent, name) {
+                moved.settle();
+            }
+            Some(Ok(()))
+        }
+        Err(Errno::EXIST) => Some(Err(Errno::EXIST)),
+        Err(_) => None,
+    }
+}
+
+fn open_parent(directory: RawFd, path: &[u8], next: &Next) -> Result<Fd, Errno> {
+    let mut copy = Text::<PATH_MAX>::new().also(path);
+    let path = copy.as_c_str().ok_or(Errno::NAMETOOLONG)?;
+    // SAFETY: the path is ours and closed by NUL.
+    let fd = unsafe { (next.openat)(directory, path.as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC, 0) }?;
+    // SAFETY: just opened, owned by nobody else.
+    Ok(unsafe { Fd::own(fd) })
+}
+
+/// A hidden name that goes when this does.
+struct Hidden<'a> {
+    directory: BorrowedFd<'a>,
+    name: Name,
+}
+
+impl Drop for Hidden<'_> {
+    fn drop(&mut self) {
+        let _ = unlinkat(self.directory, self.name.as_c_str(), AtFlags::empty());
+    }
+}
+
+fn publish_copy(source: &mut Source, parent: &Fd, name: &CStr) -> Result<(), Errno> {
+    let original = open_original(source)?;
+    let hidden = Name::fresh(Kind::Publishing)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(parent, hidden.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
+    let hidden = Hidden { directory: parent.as_fd(), name: hidden };
+    // Opened while its owner may still write to it, whatever mode it is going to have.
+    let moved = source.fd.map(|fd| Moved::prepare(fd, parent, hidden.name.as_c_str())).transpose()?;
+    copy::copy(&original, &file)?;
+    give_name(parent, hidden.name.as_c_str(), name)?;
+    drop((original, file));
+    let settled = moved.map(|moved| moved.choose(parent, name));
+    // With nothing open through it: high-level FUSE servers would only rename it.
+    drop(hidden);
+    if let Some(moved) = settled {
+        moved.settle();
+    }
+    Ok(())
+}
+
+fn open_original(source: &mut Source) -> Result<Fd, Errno> {
+    if let Some(fd) = source.fd {
+        // SAFETY: the program's own descriptor, in the middle of its own call.
+        let fd = unsafe { sys::borrow(fd) };
+        return copy::open_again_whatever_its_mode(fd_path(fd).as_c_str().ok_or(Errno::NOENT)?, fd);
+    }
+    // Another process's: native linkat could give it a name, we cannot reach it.
+    Err(Errno::NOENT)
+}
+
+/// Makes the finished copy appear under its name, in one step and never in the place of something else.
+fn give_name(parent: &Fd, hidden: &CStr, name: &CStr) -> Result<(), Errno> {
+    match linkat(parent, hidden, parent, name, AtFlags::empty()) {
+        Err(refusal @ (Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK)) => {
+            match renameat_with(parent, hidden, parent, name, RenameFlags::NOREPLACE) {
+                Err(Errno::INVAL | Errno::NOSYS) => Err(refusal),
+                answer => answer,
+            }
+        }
+        answer => answer,
+    }
+}
+
+/// T6: the file still has its hidden name, so the kernel can link it as it is.
+fn publish_kept(source: &Source, parent: &Fd, name: &CStr, tracker: &Tracker) -> Result<(), Errno> {
+    let link = source.link.as_bytes();
+    // Not our record: a file that came from another process. Native linkat has seen it, and so it is its answer.
+    let mode = tracker.mode_of_file(link).ok_or(Errno::NOENT)?;
+    let mut hidden = Text::<PATH_MAX>::new().also(link);
+    let hidden = hidden.as_c_str().ok_or(Errno::NAMETOOLONG)?;
+    linkat(CWD, hidden, parent, name, AtFlags::empty())?;
+    let moved = source.fd.and_then(|fd| Moved::prepare(fd, parent, name).ok());
+    let _ = unlinkat(CWD, hidden, AtFlags::empty());
+    tracker.forget_file(link);
+    if let Some(mode) = created_mode(hidden, mode)
+        && let Some(fd) = source.fd
+    {
+        // SAFETY: the program's own descriptor, in the middle of its own call.
+        let _ = fchmod(unsafe { sys::borrow(fd) }, Mode::from_raw_mode(mode));
+    }
+    if let Some(moved) = moved {
+        moved.settle();
+    }
+    Ok(())
+}
+
+/// The mode that T4 kept back while the file had a hidden name.
+fn created_mode(hidden: &CStr, mode: u32) -> Option<u32> {
+    let (directory, _) = split(hidden.to_bytes())?;
+    let mut directory = Text::<PATH_MAX>::new().also(directory);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat(CWD, directory.as_c_str()?, flags, Mode::empty()).ok()?;
+    Rules::of(directory.as_fd(), mode).created()
+}
+
+/// The program's descriptor on its way to another open file: same access mode, flags, offset and number.
+struct Moved {
+    number: RawFd,
+    to: Fd,
+    flags: OFlags,
+    close_on_exec: bool,
+}
+
+impl Moved {
+    fn prepare(number: RawFd, directory: &Fd, name: &CStr) -> Result<Self, Errno> {
+        // SAFETY: the program's own descriptor, in the middle of its own call.
+        let fd = unsafe { sys::borrow(number) };
+        let creation = OFlags::CREATE | OFlags::EXCL | OFlags::TMPFILE | OFlags::TRUNC | OFlags::NOCTTY;
+        let flags = fcntl_getfl(fd)?.difference(creation) | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let close_on_exec = fcntl_getfd(fd)?.contains(FdFlags::CLOEXEC);
+        let to = openat(directory, name, flags, Mode::empty())?;
+        let moved = Self { number, to, flags, close_on_exec };
+        moved.take_offset();
+        Ok(moved)
+    }
+
+    fn take_offset(&self) {
+        // SAFETY: as in `prepare`.
+        let fd = unsafe { sys::borrow(self.number) };
+        if let Ok(offset) = seek(fd, SeekFrom::Current(0)) {
+            let _ = seek(&self.to, SeekFrom::Start(offset));
+        }
+    }
+
+    /// Through the final name, where that is the same file, for the sake of FUSE's caches (`publish_as_it_is`).
+    fn choose(mut self, directory: &Fd, name: &CStr) -> Self {
+        if let Ok(again) = openat(directory, name, self.flags, Mode::empty())
+            && let (Ok(one), Ok(other)) = (identity::of(self.to.as_fd()), identity::of(again.as_fd()))
+            && one.identity.is_same_file(&other.identity)
+        {
+            self.to = again;
+            self.take_offset();
+        }
+        self
+    }
+
+    /// In one step: at no time is the number closed or somebody else's.
+    fn settle(self) {
+        let _ = sys::dup3(self.to.as_fd(), self.number, if self.close_on_exec { libc::O_CLOEXEC } else { 0 });
+    }
+}

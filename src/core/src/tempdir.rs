@@ -1,0 +1,212 @@
+//! mkdtemp, with a record of what it made (D1). The name is chosen here, so that the record can stand before the
+//! directory does: whatever ends the process in between, something knows where to look.
+
+use crate::identity::{self, Seen};
+use crate::name::random;
+use crate::next::Next;
+use crate::settings::Settings;
+use crate::sys;
+use crate::text::{PATH_MAX, Text};
+use crate::tracker::{Entry, Ticket, Tracker};
+use core::ffi::{CStr, c_char};
+use rustix::fd::RawFd;
+use rustix::io::Errno;
+
+/// What a template ends with.
+const MARK: &[u8; 6] = b"XXXXXX";
+const LETTERS: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+/// As many names as glibc tries.
+const ATTEMPTS: u32 = 62 * 62 * 62;
+
+/// mkdtemp(3): makes a directory, mode 0700, and writes its name into the template.
+///
+/// # Errors
+/// EINVAL where the template does not end in `XXXXXX` (it is not touched then), EEXIST where every name was taken, and
+/// what mkdir(2) says.
+///
+/// # Safety
+/// `template` is a writable string, closed by NUL, that nobody else uses meanwhile.
+pub unsafe fn make(
+    template: *mut c_char,
+    settings: &Settings<'_>,
+    tracker: &Tracker,
+    next: &Next,
+) -> Result<(), Errno> {
+    // SAFETY: as this function's own contract. Through a pointer and not a reference: `template` is written below.
+    let length = unsafe { CStr::from_ptr(template) }.count_bytes();
+    let start = length.checked_sub(MARK.len()).ok_or(Errno::INVAL)?;
+    // SAFETY: six bytes in front of the NUL.
+    let letters = unsafe { &mut *template.add(start).cast::<[u8; 6]>() };
+    if letters != MARK {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: as above; the letters are written to the copy separately.
+    let path = absolute(sys::CWD, unsafe { CStr::from_ptr(template) }.to_bytes());
+    let mut path = path.filter(|path| !path.is_cut());
+    let mut ticket: Option<Ticket<'_>> = None;
+    for _ in 0..ATTEMPTS {
+        choose(letters)?;
+        if let Some(path) = path.as_mut() {
+            path.replace_end(letters);
+            ticket = announce(ticket.take(), path.as_bytes(), settings, tracker);
+        }
+        // SAFETY: a string of the program's, closed by NUL.
+        match unsafe { (next.mkdirat)(sys::CWD, template, 0o700) } {
+            Ok(()) => {
+                if let Some(ticket) = ticket {
+                    confirm(ticket, sys::CWD, template);
+                }
+                return Ok(());
+            }
+            Err(Errno::EXIST) => {}
+            Err(error) => {
+                if let Some(ticket) = ticket {
+                    ticket.abandon();
+                }
+                return Err(error);
+            }
+        }
+    }
+    if let Some(ticket) = ticket {
+        ticket.abandon();
+    }
+    Err(Errno::EXIST)
+}
+
+/// Six letters that nobody can guess.
+fn choose(letters: &mut [u8; 6]) -> Result<(), Errno> {
+    let mut bits = [0u8; 8];
+    random(&mut bits)?;
+    // 2^64 is so much more than 62^6 that the letters are even enough.
+    let mut number = u64::from_ne_bytes(bits);
+    for letter in letters {
+        *letter = LETTERS.get((number % 62) as usize).copied().unwrap_or(b'a');
+        number /= 62;
+    }
+    Ok(())
+}
+
+fn announce<'a>(
+    ticket: Option<Ticket<'a>>,
+    path: &[u8],
+    settings: &Settings<'_>,
+    tracker: &'a Tracker,
+) -> Option<Ticket<'a>> {
+    if !settings.wants(path) {
+        if let Some(ticket) = ticket {
+            ticket.abandon();
+        }
+        return None;
+    }
+    let ticket = match ticket {
+        Some(ticket) => {
+            ticket.rename(path);
+            ticket
+        }
+        None => tracker.reserve(path, Entry::Directory)?,
+    };
+    ticket.announce();
+    Some(ticket)
+}
+
+fn confirm(ticket: Ticket<'_>, directory: RawFd, path: *const c_char) {
+    match look(directory, path) {
+        Some(seen) => ticket.confirm(&seen.identity),
+        None => ticket.abandon(),
+    }
+}
+
+/// The directory that was just made, if it is still that.
+fn look(directory: RawFd, path: *const c_char) -> Option<Seen> {
+    // SAFETY: the kernel has just made a directory by this path, so it can be read.
+    let path = unsafe { CStr::from_ptr(path) };
+    // SAFETY: the program's own descriptor or AT_FDCWD, in the middle of its own call.
+    let seen = identity::at(unsafe { sys::borrow(directory) }, path).ok()?;
+    (seen.is_directory() && seen.uid == rustix::process::geteuid().as_raw()).then_some(seen)
+}
+
+/// Records a directory that the program made with mkdir, if its path matches `TMPSHIM_TRACK`. Says whether it did.
+/// There is no announcement: under a name that the program chose, something else may have been before.
+///
+/// # Safety
+/// `path` is what mkdirat(2) has just succeeded with.
+pub unsafe fn track(directory: RawFd, path: *const c_char, settings: &Settings<'_>, tracker: &Tracker) -> bool {
+    // SAFETY: as this function's own contract.
+    let name = unsafe { CStr::from_ptr(path) }.to_bytes();
+    let end = name.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+    let Some(absolute) = name.get(..end).and_then(|name| absolute(directory, name)).filter(|path| !path.is_cut())
+    else {
+        return false;
+    };
+    if !crate::glob::any_matches(settings.track, absolute.as_bytes()) || !settings.wants(absolute.as_bytes()) {
+        return false;
+    }
+    let Some(ticket) = tracker.reserve(absolute.as_bytes(), Entry::Directory) else { return false };
+    confirm(ticket, directory, path);
+    true
+}
+
+/// The path from the root, as it is now: the program may change its directory later.
+fn absolute(directory: RawFd, path: &[u8]) -> Option<Text<PATH_MAX>> {
+    let mut text = Text::new();
+    if path.first() != Some(&b'/') {
+        let length = if directory == sys::CWD {
+            sys::getcwd(text.spare()).ok()?.checked_sub(1)?
+        } else {
+            // SAFETY: only its number is looked at.
+            let mut link = crate::text::fd_path(unsafe { sys::borrow(directory) });
+            sys::readlinkat(sys::CWD, link.as_c_str()?.as_ptr(), text.spare()).ok()?
+        };
+        text.set_length(length);
+        // "(unreachable)/…": outside of the root, where no path leads back.
+        if text.as_bytes().first() != Some(&b'/') {
+            return None;
+        }
+        text.push(b"/");
+    }
+    text.push(path);
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Cleanup;
+    use std::ffi::CString;
+
+    fn mkdtemp(template: &str, settings: &Settings<'_>, tracker: &Tracker) -> (Result<(), Errno>, String) {
+        let template = CString::new(template).unwrap().into_raw();
+        // SAFETY: a string of our own.
+        let answer = unsafe { make(template, settings, tracker, &Next::KERNEL) };
+        // SAFETY: it came from `into_raw`.
+        (answer, unsafe { CString::from_raw(template) }.into_string().unwrap())
+    }
+
+    #[test]
+    fn d1_templates() {
+        let tracker = Tracker::new();
+        for bad in ["", "XXXXX", "/tmp/aXXXXXXb", "/tmp/XXXXxX"] {
+            assert_eq!(mkdtemp(bad, &Settings::DEFAULT, &tracker), (Err(Errno::INVAL), bad.to_owned()));
+        }
+        assert_eq!(mkdtemp("/nowhere/XXXXXX", &Settings::DEFAULT, &tracker).0, Err(Errno::NOENT));
+        assert_eq!(mkdtemp("/etc/passwd/XXXXXX", &Settings::DEFAULT, &tracker).0, Err(Errno::NOTDIR));
+        tracker.clean_up(Cleanup::All, |cleaned| panic!("nothing was made, but there is {cleaned:?}"));
+    }
+
+    #[test]
+    fn d1_made_tracked_and_removed() {
+        use std::os::unix::fs::PermissionsExt;
+        let tracker = Tracker::new();
+        let template = format!("{}/tmpshim-tempdir-XXXXXX", std::env::temp_dir().display());
+        let (answer, path) = mkdtemp(&template, &Settings::DEFAULT, &tracker);
+        assert_eq!(answer, Ok(()));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o700);
+        let mut skipping = Settings::DEFAULT;
+        skipping.skip = b"tmpshim-tempdir-*";
+        let (answer, skipped) = mkdtemp(&template, &skipping, &tracker);
+        assert_eq!(answer, Ok(()));
+        tracker.clean_up(Cleanup::All, |_| {});
+        assert!(!std::fs::exists(&path).unwrap());
+        std::fs::remove_dir(&skipped).unwrap();
+    }
+}

@@ -1,0 +1,331 @@
+//! Finding the next definition of a symbol, by reading the loader's own tables.
+//!
+//! `dlsym(RTLD_NEXT)` would do it, but it takes the loader's lock and may allocate, which has hung programs whose
+//! allocator opens files (jemalloc #443); before glibc 2.34 it lies in a library that a program may not have; and asking
+//! for forty symbols at start costs every process that never needs them. Reading the tables needs no lock and no system
+//! call, so it can wait until a symbol is first wanted, in any thread and in a signal handler.
+//!
+//! What is read is what debuggers rely on: the list of loaded objects behind DT_DEBUG, and of each its dynamic section
+//! (System V ABI). glibc and musl lay both out the same way. Only objects that were there at start are read: they are
+//! never unloaded.
+
+use core::ffi::{CStr, c_char};
+use core::ptr::null;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+/// `struct link_map`, its public part.
+#[repr(C)]
+struct LinkMap {
+    base: usize,
+    name: *const c_char,
+    dynamic: *const Dynamic,
+    next: *const LinkMap,
+    previous: *const LinkMap,
+}
+
+/// `struct r_debug`, as far as it is needed.
+#[repr(C)]
+struct Debug {
+    version: i32,
+    map: *const LinkMap,
+}
+
+/// `Elf64_Dyn`.
+#[repr(C)]
+struct Dynamic {
+    tag: i64,
+    value: usize,
+}
+
+/// `Elf64_Phdr`.
+#[repr(C)]
+struct ProgramHeader {
+    kind: u32,
+    flags: u32,
+    offset: u64,
+    address: usize,
+    physical: u64,
+    file_size: u64,
+    memory_size: u64,
+    alignment: u64,
+}
+
+/// `Elf64_Sym`.
+#[repr(C)]
+struct Symbol {
+    name: u32,
+    info: u8,
+    other: u8,
+    section: u16,
+    value: usize,
+    size: u64,
+}
+
+const PT_DYNAMIC: u32 = 2;
+const PT_PHDR: u32 = 6;
+const DT_HASH: i64 = 4;
+const DT_STRTAB: i64 = 5;
+const DT_SYMTAB: i64 = 6;
+const DT_DEBUG: i64 = 21;
+const DT_GNU_HASH: i64 = 0x6fff_fef5;
+const DT_VERSYM: i64 = 0x6fff_fff0;
+
+unsafe extern "C" {
+    fn getauxval(kind: libc::c_ulong) -> libc::c_ulong;
+    /// Our own dynamic section: a symbol that every linker makes, hidden.
+    static _DYNAMIC: [Dynamic; 0];
+}
+
+/// The object that is ours, and the last one that was loaded when we looked first.
+static OWN: AtomicPtr<LinkMap> = AtomicPtr::new(core::ptr::null_mut());
+static LAST: AtomicPtr<LinkMap> = AtomicPtr::new(core::ptr::null_mut());
+
+/// A word of the auxiliary vector, 0 where it is not there. No system call.
+pub(crate) fn auxiliary(kind: libc::c_ulong) -> usize {
+    // SAFETY: takes any number.
+    unsafe { getauxval(kind) as usize }
+}
+
+/// A symbol's name with its two hashes, which are computed when this is compiled.
+pub(crate) struct Wanted {
+    name: &'static CStr,
+    gnu: u32,
+    system_v: u32,
+}
+
+impl Wanted {
+    pub(crate) const fn new(name: &'static CStr) -> Self {
+        let bytes = name.to_bytes();
+        let (mut gnu, mut system_v): (u32, u32) = (5381, 0);
+        let mut index = 0;
+        while index < bytes.len() {
+            gnu = gnu.wrapping_mul(33).wrapping_add(bytes[index] as u32);
+            system_v = (system_v << 4).wrapping_add(bytes[index] as u32);
+            let high = system_v & 0xf000_0000;
+            system_v = (system_v ^ (high >> 24)) & !high;
+            index += 1;
+        }
+        Self { name, gnu, system_v }
+    }
+
+    /// The address of its definition in the first object behind ours that has one.
+    #[cold]
+    pub(crate) fn find(&self) -> Option<usize> {
+        find_ourselves()?;
+        let last = LAST.load(Ordering::Acquire);
+        // SAFETY: `OWN` and what follows up to `LAST` are entries of the loader's list that are never removed.
+        unsafe {
+            let mut map = OWN.load(Ordering::Acquire).cast_const();
+            while map != last {
+                map = (*map).next;
+                if map.is_null() {
+                    break;
+                }
+                if let Some(address) = Tables::of(map).and_then(|tables| tables.look_up(self)) {
+                    return Some(address);
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Finds our own entry in the loader's list, once.
+fn find_ourselves() -> Option<()> {
+    if !OWN.load(Ordering::Acquire).is_null() {
+        return Some(());
+    }
+    // SAFETY: the program headers and the dynamic section of the main program, as the kernel and the loader left them;
+    // the list behind DT_DEBUG is complete before any constructor runs.
+    unsafe {
+        let mut map = (*debug()?).map;
+        let mut own = null();
+        let mut last = null();
+        while !map.is_null() {
+            if (*map).dynamic == (&raw const _DYNAMIC).cast() {
+                own = map;
+            }
+            last = map;
+            map = (*map).next;
+        }
+        if own.is_null() {
+            return None;
+        }
+        LAST.store(last.cast_mut(), Ordering::Release);
+        OWN.store(own.cast_mut(), Ordering::Release);
+    }
+    Some(())
+}
+
+/// The loader's `r_debug`, to which the main program's DT_DEBUG points.
+///
+/// # Safety
+/// The process was started by a dynamic loader, which it was if this library is in it.
+unsafe fn debug() -> Option<*const Debug> {
+    let headers = auxiliary(libc::AT_PHDR) as *const ProgramHeader;
+    if headers.is_null() {
+        return None;
+    }
+    // SAFETY: AT_PHNUM headers lie at AT_PHDR; the dynamic section ends with a null tag.
+    unsafe {
+        let headers = core::slice::from_raw_parts(headers, auxiliary(libc::AT_PHNUM));
+        let own = headers.iter().find(|header| header.kind == PT_PHDR)?;
+        let base = headers.as_ptr().addr().wrapping_sub(own.address);
+        let dynamic = headers.iter().find(|header| header.kind == PT_DYNAMIC)?;
+        let section = base.wrapping_add(dynamic.address) as *const Dynamic;
+        Some(value_of(section, DT_DEBUG)? as *const Debug).filter(|debug| !debug.is_null())
+    }
+}
+
+/// # Safety
+/// `section` is a dynamic section.
+unsafe fn value_of(mut section: *const Dynamic, tag: i64) -> Option<usize> {
+    // SAFETY: it ends with a null tag.
+    unsafe {
+        while (*section).tag != 0 {
+            if (*section).tag == tag {
+                return Some((*section).value);
+            }
+            section = section.add(1);
+        }
+    }
+    None
+}
+
+/// What an object's dynamic section tells.
+struct Tables {
+    base: usize,
+    symbols: *const Symbol,
+    strings: *const c_char,
+    versions: *const u16,
+    gnu_hash: *const u32,
+    hash: *const u32,
+}
+
+impl Tables {
+    /// # Safety
+    /// `map` is an entry of the loader's list.
+    unsafe fn of(map: *const LinkMap) -> Option<Self> {
+        // SAFETY: a dynamic section, which ends with a null tag.
+        unsafe {
+            let base = (*map).base;
+            let mut tables =
+                Self { base, symbols: null(), strings: null(), versions: null(), gnu_hash: null(), hash: null() };
+            let mut entry = (*map).dynamic;
+            if entry.is_null() {
+                return None;
+            }
+            while (*entry).tag != 0 {
+                // glibc writes addresses into the section, musl and the kernel's vDSO leave offsets.
+                let value = (*entry).value;
+                let address = if value < base { value.wrapping_add(base) } else { value };
+                match (*entry).tag {
+                    DT_SYMTAB => tables.symbols = address as _,
+                    DT_STRTAB => tables.strings = address as _,
+                    DT_VERSYM => tables.versions = address as _,
+                    DT_GNU_HASH => tables.gnu_hash = address as _,
+                    DT_HASH => tables.hash = address as _,
+                    _ => {}
+                }
+                entry = entry.add(1);
+            }
+            (!tables.symbols.is_null() && !tables.strings.is_null()).then_some(tables)
+        }
+    }
+
+    /// # Safety
+    /// The tables are an object's.
+    unsafe fn look_up(&self, wanted: &Wanted) -> Option<usize> {
+        // SAFETY: as this function's own contract.
+        let index = unsafe {
+            if !self.gnu_hash.is_null() {
+                self.by_gnu_hash(wanted)
+            } else if !self.hash.is_null() {
+                self.by_hash(wanted)
+            } else {
+                None
+            }
+        }?;
+        // SAFETY: an index that a hash table of this object gave.
+        Some(self.base.wrapping_add(unsafe { (*self.symbols.add(index as usize)).value }))
+    }
+
+    /// # Safety
+    /// As `look_up`; there is a DT_GNU_HASH.
+    unsafe fn by_gnu_hash(&self, wanted: &Wanted) -> Option<u32> {
+        // SAFETY: the layout that every linker writes: four words, the Bloom filter, the buckets, the chains.
+        unsafe {
+            let table = self.gnu_hash;
+            let (buckets, first, words, shift) = (*table, *table.add(1), *table.add(2), *table.add(3));
+            if buckets == 0 || words == 0 {
+                return None;
+            }
+            let filter = table.add(4).cast::<u64>();
+            // The number of words is a power of two.
+            let word = filter.add((wanted.gnu / 64 & (words - 1)) as usize).read_unaligned();
+            let bits = 1u64 << (wanted.gnu % 64) | 1u64 << (wanted.gnu.wrapping_shr(shift) % 64);
+            if word & bits != bits {
+                return None;
+            }
+            let bucket = table.add(4 + 2 * words as usize);
+            let chain = bucket.add(buckets as usize);
+            let mut index = *bucket.add((wanted.gnu % buckets) as usize);
+            if index < first {
+                return None;
+            }
+            loop {
+                let hash = *chain.add((index - first) as usize);
+                if (hash ^ wanted.gnu) >> 1 == 0 && self.defines(index, wanted) {
+                    return Some(index);
+                }
+                if hash & 1 != 0 {
+                    return None;
+                }
+                index += 1;
+            }
+        }
+    }
+
+    /// # Safety
+    /// As `look_up`; there is a DT_HASH.
+    unsafe fn by_hash(&self, wanted: &Wanted) -> Option<u32> {
+        // SAFETY: the System V layout: two counts, the buckets, the chains.
+        unsafe {
+            let buckets = *self.hash;
+            if buckets == 0 {
+                return None;
+            }
+            let chain = self.hash.add(2 + buckets as usize);
+            let mut index = *self.hash.add(2 + (wanted.system_v % buckets) as usize);
+            while index != 0 {
+                if self.defines(index, wanted) {
+                    return Some(index);
+                }
+                index = *chain.add(index as usize);
+            }
+        }
+        None
+    }
+
+    /// Whether this symbol is a function of the wanted name, in the version that programs linked today get.
+    ///
+    /// # Safety
+    /// `index` came from a hash table of this object.
+    unsafe fn defines(&self, index: u32, wanted: &Wanted) -> bool {
+        const FUNCTION: u8 = 2;
+        const WEAK: u8 = 2;
+        const HIDDEN: u16 = 0x8000;
+        // SAFETY: as this function's own contract; names are closed by NUL.
+        unsafe {
+            let symbol = &*self.symbols.add(index as usize);
+            let binding = symbol.info >> 4;
+            let old = !self.versions.is_null() && *self.versions.add(index as usize) & HIDDEN != 0;
+            symbol.section != 0
+                && symbol.value != 0
+                && symbol.info & 15 == FUNCTION
+                && (1..=WEAK).contains(&binding)
+                && !old
+                && CStr::from_ptr(self.strings.add(symbol.name as usize)) == wanted.name
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The ways a process ends by itself (D2).
+
+use crate::next::Next;
+use crate::process::{TRACKER, log, settings};
+use crate::signal;
+use core::ffi::{c_int, c_void};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use tmpshim_core::event::Event;
+use tmpshim_core::settings::Cleanup;
+use tmpshim_core::sys;
+
+const _: unsafe extern "C" fn(c_int) -> ! = libc::_exit;
+const _: unsafe extern "C" fn() -> ! = libc::abort;
+
+/// How a process ends.
+#[derive(Clone, Copy)]
+pub(crate) enum End {
+    /// With this status.
+    Status(c_int),
+    /// By a signal.
+    Signal,
+}
+
+/// Removes what was made and not removed, as the settings say.
+#[inline(never)]
+pub(crate) fn clean_up(end: End) {
+    let settings = settings();
+    if !settings.enabled {
+        return;
+    }
+    let cleanup = match (settings.cleanup, end) {
+        (Cleanup::Failed, End::Status(0)) => Cleanup::Off,
+        (Cleanup::Failed, _) => Cleanup::All,
+        (cleanup, _) => cleanup,
+    };
+    TRACKER
+        .clean_up(cleanup, |cleaned| log(&Event::Cleaned { path: cleaned.path.to_bytes(), outcome: cleaned.outcome }));
+}
+
+type OnExit = unsafe extern "C" fn(extern "C" fn(c_int, *mut c_void), *mut c_void) -> c_int;
+type AtQuickExit = unsafe extern "C" fn(extern "C" fn()) -> c_int;
+type CxaAtQuickExit = unsafe extern "C" fn(extern "C" fn(*mut c_void), *mut c_void) -> c_int;
+type Exit = unsafe extern "C" fn(c_int) -> !;
+
+unsafe extern "C" fn no_on_exit(_: extern "C" fn(c_int, *mut c_void), _: *mut c_void) -> c_int {
+    -1
+}
+
+unsafe extern "C" fn no_at_quick_exit(_: extern "C" fn()) -> c_int {
+    -1
+}
+
+unsafe extern "C" fn no_cxa_at_quick_exit(_: extern "C" fn(*mut c_void), _: *mut c_void) -> c_int {
+    -1
+}
+
+unsafe extern "C" fn raw_exit(status: c_int) -> ! {
+    sys::exit_group(status)
+}
+
+unsafe extern "C" fn raw_abort() -> ! {
+    let _ = sys::raise(libc::SIGABRT);
+    sys::exit_group(127)
+}
+
+static ON_EXIT: Next<OnExit> = Next::new(c"on_exit", no_on_exit);
+static AT_QUICK_EXIT: Next<AtQuickExit> = Next::new(c"at_quick_exit", no_at_quick_exit);
+static CXA_AT_QUICK_EXIT: Next<CxaAtQuickExit> = Next::new(c"__cxa_at_quick_exit", no_cxa_at_quick_exit);
+static EXIT: Next<Exit> = Next::new(c"exit", raw_exit);
+static QUICK_EXIT: Next<Exit> = Next::new(c"quick_exit", raw_exit);
+static UNDERSCORE_EXIT: Next<Exit> = Next::new(c"_exit", raw_exit);
+static CAPITAL_EXIT: Next<Exit> = Next::new(c"_Exit", raw_exit);
+static ABORT: Next<unsafe extern "C" fn() -> !> = Next::new(c"abort", raw_abort);
+
+/// libc tells the status at the end of exit(3).
+static HAS_ON_EXIT: AtomicBool = AtomicBool::new(false);
+/// What the program itself has said, where libc does not tell.
+static STATUS: AtomicI32 = AtomicI32::new(0);
+
+/// From the constructor: registered before anything of the program's, so run after all of it. Its own handlers may still
+/// use the directories.
+pub(crate) fn prepare() {
+    // SAFETY: as on_exit(3), at_quick_exit(3) and the C++ ABI say; no handle, so that nothing runs them at dlclose.
+    unsafe {
+        HAS_ON_EXIT.store(ON_EXIT.get()(at_exit, null_mut()) == 0, Ordering::Relaxed);
+        if CXA_AT_QUICK_EXIT.get()(at_quick_exit_with, null_mut()) != 0 {
+            AT_QUICK_EXIT.get()(at_quick_exit);
+        }
+    }
+}
+
+extern "C" fn at_exit(status: c_int, _: *mut c_void) {
+    clean_up(End::Status(status));
+}
+
+extern "C" fn at_quick_exit() {
+    clean_up(End::Status(STATUS.load(Ordering::Relaxed)));
+}
+
+extern "C" fn at_quick_exit_with(_: *mut c_void) {
+    at_quick_exit();
+}
+
+/// Our destructor: in glibc it would run before on_exit's.
+pub(crate) extern "C" fn at_unload() {
+    if !HAS_ON_EXIT.load(Ordering::Relaxed) {
+        clean_up(End::Status(STATUS.load(Ordering::Relaxed)));
+    }
+}
+
+/// exit(3).
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn exit(status: c_int) -> ! {
+    STATUS.store(status, Ordering::Relaxed);
+    // SAFETY: the program's own argument, handed on.
+    unsafe { EXIT.get()(status) }
+}
+
+/// quick_exit(3).
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn quick_exit(status: c_int) -> ! {
+    STATUS.store(status, Ordering::Relaxed);
+    // SAFETY: the program's own argument, handed on.
+    unsafe { QUICK_EXIT.get()(status) }
+}
+
+/// _exit(2). Any thread, also in a signal handler, after fork and in a vfork child.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn _exit(status: c_int) -> ! {
+    clean_up(End::Status(status));
+    // SAFETY: the program's own argument, handed on.
+    unsafe { UNDERSCORE_EXIT.get()(status) }
+}
+
+/// `_Exit`(3), the same.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn _Exit(status: c_int) -> ! {
+    clean_up(End::Status(status));
+    // SAFETY: the program's own argument, handed on.
+    unsafe { CAPITAL_EXIT.get()(status) }
+}
+
+/// abort(3). With SIGABRT at its default, our handler cleans up. Where the program catches it and its handler returns,
+/// or ignores it, libc goes back to the default and raises it again without asking anybody, so it is done in that order
+/// here.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn abort() -> ! {
+    if TRACKER.is_in_use() && !signal::is_default(libc::SIGABRT) {
+        signal::unblock(libc::SIGABRT);
+        let _ = sys::raise(libc::SIGABRT);
+        clean_up(End::Signal);
+        signal::back_to_default(libc::SIGABRT);
+    }
+    // SAFETY: as abort(3).
+    unsafe { ABORT.get()() }
+}

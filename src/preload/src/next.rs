@@ -1,0 +1,138 @@
+//! The next definition in line of each function that is hooked: another interposer's, or libc's (T8).
+
+use crate::elf::Wanted;
+use crate::errno;
+use core::ffi::{c_char, c_int};
+use core::num::NonZeroUsize;
+use once_cell::race::OnceNonZeroUsize;
+use rustix::io::Errno;
+use tmpshim_core::next::Next as Core;
+use tmpshim_core::sys;
+
+/// A function that is looked for when it is first wanted. Lock-free: threads that look at the same time find the same.
+pub(crate) struct Next<F: Copy + 'static> {
+    wanted: Wanted,
+    /// What to call where there is none: the system call itself.
+    instead: F,
+    found: OnceNonZeroUsize,
+}
+
+impl<F: Copy> Next<F> {
+    pub(crate) const fn new(name: &'static core::ffi::CStr, instead: F) -> Self {
+        assert!(size_of::<F>() == size_of::<usize>());
+        Self { wanted: Wanted::new(name), instead, found: OnceNonZeroUsize::new() }
+    }
+
+    /// The function, where it was looked for already. The hot doors ask this first and leave the looking to a function
+    /// of its own, so that what is not ours costs a test and a jump and nothing is saved on the stack.
+    #[inline]
+    pub(crate) fn known(&self) -> Option<F> {
+        // SAFETY: the address of a function of this very signature: `F` is a function pointer, and the hook that is
+        // declared for the same name is checked against libc's declaration.
+        self.found.get().map(|address| unsafe { core::mem::transmute_copy::<usize, F>(&address.get()) })
+    }
+
+    /// The function.
+    #[inline(never)]
+    pub(crate) fn get(&self) -> F {
+        self.known().unwrap_or_else(|| {
+            let address = self.look();
+            // SAFETY: as in `known`.
+            unsafe { core::mem::transmute_copy::<usize, F>(&address) }
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look(&self) -> usize {
+        // SAFETY: a function pointer is an address.
+        let instead = unsafe { core::mem::transmute_copy::<F, usize>(&self.instead) };
+        match self.wanted.find().and_then(NonZeroUsize::new) {
+            Some(address) => {
+                let _ = self.found.set(address);
+                address.get()
+            }
+            None => instead,
+        }
+    }
+}
+
+pub(crate) type Open = unsafe extern "C" fn(*const c_char, c_int, libc::mode_t) -> c_int;
+pub(crate) type OpenAt = unsafe extern "C" fn(c_int, *const c_char, c_int, libc::mode_t) -> c_int;
+pub(crate) type OpenAt2 = unsafe extern "C" fn(c_int, *const c_char, *const u8, usize) -> c_int;
+pub(crate) type LinkAt = unsafe extern "C" fn(c_int, *const c_char, c_int, *const c_char, c_int) -> c_int;
+pub(crate) type MkDir = unsafe extern "C" fn(*const c_char, libc::mode_t) -> c_int;
+pub(crate) type MkDirAt = unsafe extern "C" fn(c_int, *const c_char, libc::mode_t) -> c_int;
+
+pub(crate) static OPENAT: Next<OpenAt> = Next::new(c"openat", raw_openat);
+pub(crate) static OPENAT2: Next<OpenAt2> = Next::new(c"openat2", raw_openat2);
+pub(crate) static LINKAT: Next<LinkAt> = Next::new(c"linkat", raw_linkat);
+pub(crate) static MKDIR: Next<MkDir> = Next::new(c"mkdir", raw_mkdir);
+pub(crate) static MKDIRAT: Next<MkDirAt> = Next::new(c"mkdirat", raw_mkdirat);
+
+fn answer(result: Result<c_int, Errno>) -> c_int {
+    errno::answer(result, errno::get())
+}
+
+pub(crate) unsafe extern "C" fn raw_open(path: *const c_char, flags: c_int, mode: libc::mode_t) -> c_int {
+    // SAFETY: the program's own arguments, for the kernel to judge.
+    answer(unsafe { sys::openat(sys::CWD, path, flags, mode) })
+}
+
+pub(crate) unsafe extern "C" fn raw_openat(
+    directory: c_int,
+    path: *const c_char,
+    flags: c_int,
+    mode: libc::mode_t,
+) -> c_int {
+    // SAFETY: the program's own arguments, for the kernel to judge.
+    answer(unsafe { sys::openat(directory, path, flags, mode) })
+}
+
+pub(crate) unsafe extern "C" fn raw_openat2(
+    directory: c_int,
+    path: *const c_char,
+    how: *const u8,
+    size: usize,
+) -> c_int {
+    // SAFETY: the program's own arguments, for the kernel to judge.
+    answer(unsafe { sys::openat2(directory, path, how, size) })
+}
+
+unsafe extern "C" fn raw_linkat(from: c_int, old: *const c_char, to: c_int, new: *const c_char, flags: c_int) -> c_int {
+    answer(sys::linkat(from, old, to, new, flags).map(|()| 0))
+}
+
+unsafe extern "C" fn raw_mkdir(path: *const c_char, mode: libc::mode_t) -> c_int {
+    answer(sys::mkdirat(sys::CWD, path, mode).map(|()| 0))
+}
+
+unsafe extern "C" fn raw_mkdirat(directory: c_int, path: *const c_char, mode: libc::mode_t) -> c_int {
+    answer(sys::mkdirat(directory, path, mode).map(|()| 0))
+}
+
+/// The core's calls, through the next in line: fakechroot moves paths, eatmydata takes O_SYNC away.
+pub(crate) static CORE: Core = Core {
+    openat: |directory, path, flags, mode| {
+        // SAFETY: as the core's caller promises.
+        errno::result(unsafe { OPENAT.get()(directory, path, flags, mode) })
+    },
+    openat2: |directory, path, how, size| {
+        // SAFETY: as the core's caller promises.
+        errno::result(unsafe { OPENAT2.get()(directory, path, how, size) })
+    },
+    linkat: |from, old, to, new, flags| {
+        // SAFETY: as the core's caller promises.
+        errno::result(unsafe { LINKAT.get()(from, old, to, new, flags) }).map(drop)
+    },
+    mkdirat: |directory, path, mode| {
+        let made = if directory == sys::CWD {
+            // SAFETY: as the core's caller promises.
+            unsafe { MKDIR.get()(path, mode) }
+        } else {
+            // SAFETY: as the core's caller promises.
+            unsafe { MKDIRAT.get()(directory, path, mode) }
+        };
+        errno::result(made).map(drop)
+    },
+};

@@ -1,0 +1,165 @@
+//! What there is once a process: its settings, its name, its record of what it made.
+
+use crate::elf::auxiliary;
+use crate::{exit, syscall};
+use core::cell::UnsafeCell;
+use core::ffi::{CStr, c_char};
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, Ordering};
+use once_cell::race::OnceRef;
+use tmpshim_core::event::Event;
+use tmpshim_core::settings::{Settings, is_ours};
+use tmpshim_core::sys;
+use tmpshim_core::tmpfile::survey::Survey;
+use tmpshim_core::tracker::Tracker;
+
+/// What this process has made.
+pub(crate) static TRACKER: Tracker = Tracker::new();
+/// What is known of filesystems.
+pub(crate) static SURVEY: Survey = Survey::new();
+/// Whether a file ever stood in for an O_TMPFILE one here.
+pub(crate) static HAS_STOOD_IN: AtomicBool = AtomicBool::new(false);
+
+/// Where nothing is to be done: before the settings are read, and for ever in a set-uid program.
+static INERT: Settings<'static> = Settings { enabled: false, ..Settings::DEFAULT };
+static SETTINGS: OnceRef<'static, Settings<'static>> = OnceRef::new();
+static READING: AtomicBool = AtomicBool::new(false);
+static STORE: Store = Store(UnsafeCell::new(MaybeUninit::uninit()));
+
+/// Settings and the text they point to: programs write over their environment (setproctitle).
+struct Store(UnsafeCell<MaybeUninit<Stored>>);
+
+struct Stored {
+    settings: Settings<'static>,
+    program: [u8; 256],
+    text: [u8; TEXT],
+}
+
+/// Room for the longest value of every setting that is text.
+const TEXT: usize = 6 * 4100;
+
+// SAFETY: written by one thread, the one that took `READING`, before `SETTINGS` is set, and only read after that.
+unsafe impl Sync for Store {}
+
+unsafe extern "C" {
+    static environ: *const *const c_char;
+}
+
+/// The settings.
+pub(crate) fn settings() -> &'static Settings<'static> {
+    match SETTINGS.get() {
+        Some(settings) => settings,
+        None => read(),
+    }
+}
+
+/// The program's name: the last component of what was executed, and of a multi-call binary what it was to be.
+pub(crate) fn program() -> &'static [u8] {
+    if SETTINGS.get().is_none() {
+        return b"";
+    }
+    // SAFETY: written before `SETTINGS` was set, never after.
+    let stored = unsafe { (*STORE.0.get()).assume_init_ref() };
+    CStr::from_bytes_until_nul(&stored.program).map_or(b"", CStr::to_bytes)
+}
+
+/// Writes a line about what was done, where somebody wants to know.
+pub(crate) fn log(event: &Event<'_>) {
+    event.write(settings().log, program());
+}
+
+/// The constructor.
+pub(crate) extern "C" fn start() {
+    syscall::prepare();
+    if settings().enabled {
+        exit::prepare();
+    }
+}
+
+/// Reads the environment, once; another library's constructor may call a hook before ours has run. Whoever comes in the
+/// middle of it finds us inert.
+#[cold]
+fn read() -> &'static Settings<'static> {
+    if READING.swap(true, Ordering::AcqRel) {
+        return SETTINGS.get().unwrap_or(&INERT);
+    }
+    // Never trust the environment of a set-uid process.
+    if auxiliary(libc::AT_SECURE) != 0 {
+        let _ = SETTINGS.set(&INERT);
+        return &INERT;
+    }
+    // SAFETY: `READING` lets one thread get here, once. `Stored` is made of bytes and of what is written next.
+    let stored = unsafe {
+        let stored = (*STORE.0.get()).as_mut_ptr();
+        (&raw mut (*stored).settings).write(Settings::DEFAULT);
+        &mut *stored
+    };
+    let mut free: &'static mut [u8] = &mut stored.text;
+    each_variable(|name, value| {
+        let Some((kept, rest)) = core::mem::take(&mut free).split_at_mut_checked(value.len()) else { return };
+        free = rest;
+        for (slot, byte) in kept.iter_mut().zip(value) {
+            *slot = *byte;
+        }
+        if let Err(problem) = stored.settings.set(name, kept) {
+            // SAFETY: only written to.
+            let _ = rustix::io::write(unsafe { sys::borrow(2) }, problem.describe().as_bytes());
+        }
+    });
+    let path = auxiliary(libc::AT_EXECFN) as *const c_char;
+    // SAFETY: the kernel puts the path of the executed file there, closed by NUL.
+    let path = if path.is_null() { b"" } else { unsafe { CStr::from_ptr(path) }.to_bytes() };
+    let name = last_component(path);
+    let name = if matches!(name, b"busybox" | b"toybox") { applet() } else { name };
+    for (slot, byte) in stored.program.iter_mut().take(255).zip(name) {
+        *slot = *byte;
+    }
+    let settings = &stored.settings;
+    let _ = SETTINGS.set(settings);
+    settings
+}
+
+/// Calls `each` with every variable of the environment that claims to be a setting.
+fn each_variable(mut each: impl FnMut(&'static [u8], &'static [u8])) {
+    // SAFETY: `environ` is libc's; it is null or a list that ends with null, of strings closed by NUL.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            // Most do not begin with a T: one look at each.
+            if **entry == b'T' as c_char {
+                let text = CStr::from_ptr(*entry).to_bytes();
+                let mut parts = text.splitn(2, |&byte| byte == b'=');
+                if let (Some(name), Some(value)) = (parts.next(), parts.next())
+                    && is_ours(name)
+                {
+                    each(name, value);
+                }
+            }
+            entry = entry.add(1);
+        }
+    }
+}
+
+fn last_component(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
+}
+
+/// What a multi-call binary is to be: the name it was called by, or else its first argument. The arguments lie in front
+/// of the environment, and in front of them their number.
+fn applet() -> &'static [u8] {
+    const MOST: usize = 4096;
+    // SAFETY: before the program's own code runs, `environ` is where the kernel put it: behind the arguments, which are
+    // closed by null and stand behind their number.
+    unsafe {
+        let end = environ.cast::<usize>();
+        let Some(count) = (1..MOST).find(|&count| *end.sub(2 + count) == count) else { return b"" };
+        let argument = |index: usize| {
+            let text = *end.sub(1 + count - index).cast::<*const c_char>();
+            if text.is_null() { b"" } else { last_component(CStr::from_ptr(text).to_bytes()) }
+        };
+        match argument(0) {
+            b"busybox" | b"toybox" if count > 1 => argument(1),
+            name => name,
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Signals that end a process (D4).
+//!
+//! Once something is tracked, our handler stands where the kernel has SIG_DFL and the default is to end the process. The
+//! program never sees it: what asks for a disposition is told SIG_DFL, with the flags and mask that were there. There is
+//! no second record of dispositions: the kernel's is looked at each time, and "ours" in it means "default".
+//!
+//! The handler cleans up, puts the default back, queues the same signal with the same `siginfo_t`, and returns: the
+//! signal is delivered at that very return, to the interrupted context. So the wait status, the core file and the
+//! registers in it are those of a process without us.
+
+use crate::elf::auxiliary;
+use crate::exit::{End, clean_up};
+use crate::next::Next;
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use libc::{SIG_DFL, sighandler_t};
+use tmpshim_core::sys::{self, KernelSigaction, rt_sigaction};
+
+const _: unsafe extern "C" fn(c_int, *const libc::sigaction, *mut libc::sigaction) -> c_int = libc::sigaction;
+const _: unsafe extern "C" fn(c_int, sighandler_t) -> sighandler_t = libc::signal;
+const _: unsafe extern "C" fn(*const libc::stack_t, *mut libc::stack_t) -> c_int = libc::sigaltstack;
+
+const LAST: usize = 64;
+const SA_RESTORER: u64 = 0x0400_0000;
+
+/// Something was tracked: handlers stand where the default was.
+static WATCHING: AtomicBool = AtomicBool::new(false);
+/// Some thread has an alternate stack too small for the kernel to put a frame of ours on.
+static SMALL_STACK: AtomicBool = AtomicBool::new(false);
+
+/// What a program gave with its SIG_DFL, to be read back by it.
+struct Given {
+    flags: AtomicU64,
+    restorer: AtomicU64,
+    mask: AtomicU64,
+}
+
+static GIVEN: [Given; LAST + 1] =
+    [const { Given { flags: AtomicU64::new(0), restorer: AtomicU64::new(0), mask: AtomicU64::new(0) } }; LAST + 1];
+
+/// Signals whose default is to end the process, with a core file or without. 32 and 33 are libc's own.
+const fn is_terminating(signal: c_int) -> bool {
+    !matches!(
+        signal,
+        libc::SIGKILL
+            | libc::SIGSTOP
+            | libc::SIGTSTP
+            | libc::SIGTTIN
+            | libc::SIGTTOU
+            | libc::SIGCHLD
+            | libc::SIGCONT
+            | libc::SIGURG
+            | libc::SIGWINCH
+            | 32
+            | 33
+    ) && signal >= 1
+        && signal <= LAST as c_int
+}
+
+/// Signals that an instruction raises: only these are delivered to a pid 1 that has no handler.
+const fn is_fault(signal: c_int) -> bool {
+    matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE)
+}
+
+/// Puts our handler where the default is, the first time something is about to be tracked. Any thread.
+pub(crate) fn watch() {
+    if WATCHING.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    if sys::alternate_stack().is_some_and(|(_, size)| size < enough()) {
+        SMALL_STACK.store(true, Ordering::Relaxed);
+    }
+    for signal in 1..=LAST as c_int {
+        stand_in_for_default(signal);
+    }
+}
+
+fn is_ours(action: &KernelSigaction) -> bool {
+    action.handler == (on_signal as *const ()).addr()
+}
+
+/// Whether the program sees SIG_DFL.
+pub(crate) fn is_default(signal: c_int) -> bool {
+    // SAFETY: nothing is changed.
+    unsafe { rt_sigaction(signal, None) }.is_ok_and(|action| action.handler == SIG_DFL || is_ours(&action))
+}
+
+/// Puts our handler where the kernel has SIG_DFL.
+fn stand_in_for_default(signal: c_int) {
+    // The kernel keeps what has no handler from a pid 1, and would not with one.
+    if !is_terminating(signal) || sys::getpid() == 1 && !is_fault(signal) {
+        return;
+    }
+    // SAFETY: nothing is changed.
+    let Ok(default) = (unsafe { rt_sigaction(signal, None) }) else { return };
+    if default.handler != SIG_DFL {
+        return;
+    }
+    remember(signal, &default);
+    // SAFETY: our handler may run at any instruction of any thread.
+    let replaced = unsafe { rt_sigaction(signal, Some(&ours(signal))) };
+    // Another thread was quicker and its handler is what the program wants.
+    if let Ok(other) = replaced
+        && other.handler != SIG_DFL
+        && !is_ours(&other)
+    {
+        // SAFETY: the program's own, put back.
+        let _ = unsafe { rt_sigaction(signal, Some(&other)) };
+    }
+}
+
+fn ours(signal: c_int) -> KernelSigaction {
+    // An overflowing stack leaves no other place, and Go crashes on a handler that does not switch. But where a thread
+    // has given the kernel too little, the frame cannot be written there, and the program would end with SIGSEGV.
+    let switch = is_fault(signal) || !SMALL_STACK.load(Ordering::Relaxed);
+    let stack = if switch { libc::SA_ONSTACK } else { 0 };
+    #[cfg(target_arch = "x86_64")]
+    let (restorer_flag, restorer) = (SA_RESTORER, (restorer as *const ()).addr());
+    #[cfg(not(target_arch = "x86_64"))]
+    let (restorer_flag, restorer) = (SA_RESTORER & 0, 0);
+    KernelSigaction {
+        handler: (on_signal as *const ()).addr(),
+        flags: (libc::SA_SIGINFO | stack) as u64 | restorer_flag,
+        restorer,
+        mask: u64::MAX,
+    }
+}
+
+fn given(signal: c_int) -> Option<&'static Given> {
+    GIVEN.get(usize::try_from(signal).ok()?)
+}
+
+fn remember(signal: c_int, default: &KernelSigaction) {
+    if let Some(given) = given(signal) {
+        given.flags.store(default.flags, Ordering::Relaxed);
+        given.restorer.store(default.restorer as u64, Ordering::Relaxed);
+        given.mask.store(default.mask, Ordering::Relaxed);
+    }
+}
+
+fn remembered(signal: c_int) -> KernelSigaction {
+    let mut action = KernelSigaction { handler: SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+    if let Some(given) = given(signal) {
+        action.flags = given.flags.load(Ordering::Relaxed);
+        action.restorer = given.restorer.load(Ordering::Relaxed) as usize;
+        action.mask = given.mask.load(Ordering::Relaxed);
+    }
+    action
+}
+
+/// What the kernel would have without us.
+pub(crate) fn back_to_default(signal: c_int) {
+    // SAFETY: SIG_DFL.
+    let _ = unsafe { rt_sigaction(signal, Some(&remembered(signal))) };
+}
+
+/// Lets a signal through to the calling thread.
+pub(crate) fn unblock(signal: c_int) {
+    let mask = sys::set_signal_mask(u64::MAX);
+    sys::set_signal_mask(mask & !(1 << (signal - 1)));
+}
+
+extern "C" fn on_signal(signal: c_int, information: *mut libc::siginfo_t, _: *mut c_void) {
+    // SAFETY: SA_SIGINFO, so the kernel gives a whole one.
+    let sent = unsafe { (*information).si_code } <= 0;
+    if sent && sys::getpid() == 1 {
+        // Without us it would not have been delivered.
+        return;
+    }
+    clean_up(End::Signal);
+    back_to_default(signal);
+    // SAFETY: as above. Blocked until this returns, like everything.
+    if unsafe { sys::queue_to_self(signal, information) }.is_err() {
+        let _ = sys::raise(signal);
+    }
+}
+
+/// Where the kernel returns to from a handler. Unwinders and debuggers know a signal frame by these very bytes.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(naked)]
+extern "C" fn restorer() {
+    core::arch::naked_asm!("mov rax, 15", "syscall")
+}
+
+/// After a call that may have changed a disposition: the default is ours again.
+fn settle(signal: c_int) {
+    if WATCHING.load(Ordering::Relaxed) {
+        stand_in_for_default(signal);
+    }
+}
+
+type SigAction = unsafe extern "C" fn(c_int, *const libc::sigaction, *mut libc::sigaction) -> c_int;
+
+unsafe extern "C" fn raw_sigaction(_: c_int, _: *const libc::sigaction, _: *mut libc::sigaction) -> c_int {
+    crate::errno::set(libc::ENOSYS);
+    -1
+}
+
+macro_rules! sigactions {
+    ($($name:ident, $next:ident, $text:literal;)*) => {$(
+        static $next: Next<SigAction> = Next::new($text, raw_sigaction);
+
+        /// sigaction(2). Any thread, also in a signal handler and after fork.
+        #[unsafe(no_mangle)]
+        pub(crate) unsafe extern "C" fn $name(
+            signal: c_int,
+            new: *const libc::sigaction,
+            old: *mut libc::sigaction,
+        ) -> c_int {
+            // SAFETY: the program's own arguments, handed on.
+            let answer = unsafe { $next.get()(signal, new, old) };
+            if answer == 0 && WATCHING.load(Ordering::Relaxed) && is_terminating(signal) {
+                if !old.is_null() {
+                    // SAFETY: libc has just written to it.
+                    hide(signal, unsafe { &mut *old });
+                }
+                stand_in_for_default(signal);
+            }
+            answer
+        }
+    )*};
+}
+
+sigactions! {
+    sigaction, SIGACTION, c"sigaction";
+    __sigaction, UNDERSCORE_SIGACTION, c"__sigaction";
+}
+
+/// Shows the default that our handler stands for.
+fn hide(signal: c_int, old: &mut libc::sigaction) {
+    if old.sa_sigaction != (on_signal as *const ()).addr() {
+        return;
+    }
+    let default = remembered(signal);
+    old.sa_sigaction = SIG_DFL;
+    old.sa_flags = default.flags as c_int;
+    // SAFETY: a null function pointer is None; the kernel gave what it holds.
+    old.sa_restorer = unsafe { core::mem::transmute::<usize, Option<extern "C" fn()>>(default.restorer) };
+    // SAFETY: libc's signal set begins with the kernel's, which is all that it uses of it.
+    unsafe { (&raw mut old.sa_mask).cast::<u64>().write_unaligned(default.mask) };
+}
+
+type Signal = unsafe extern "C" fn(c_int, sighandler_t) -> sighandler_t;
+
+unsafe extern "C" fn raw_signal(_: c_int, _: sighandler_t) -> sighandler_t {
+    crate::errno::set(libc::ENOSYS);
+    libc::SIG_ERR
+}
+
+macro_rules! signals {
+    ($($name:ident, $next:ident, $text:literal;)*) => {$(
+        static $next: Next<Signal> = Next::new($text, raw_signal);
+
+        /// signal(2). Any thread, also in a signal handler and after fork.
+        #[unsafe(no_mangle)]
+        pub(crate) unsafe extern "C" fn $name(signal: c_int, handler: sighandler_t) -> sighandler_t {
+            // SAFETY: the program's own arguments, handed on.
+            let old = unsafe { $next.get()(signal, handler) };
+            settle(signal);
+            if old == (on_signal as *const ()).addr() { SIG_DFL } else { old }
+        }
+    )*};
+}
+
+signals! {
+    signal, SIGNAL, c"signal";
+    bsd_signal, BSD_SIGNAL, c"bsd_signal";
+    ssignal, SSIGNAL, c"ssignal";
+    sysv_signal, SYSV_SIGNAL, c"sysv_signal";
+    __sysv_signal, UNDERSCORE_SYSV_SIGNAL, c"__sysv_signal";
+    sigset, SIGSET, c"sigset";
+}
+
+type AltStack = unsafe extern "C" fn(*const libc::stack_t, *mut libc::stack_t) -> c_int;
+
+unsafe extern "C" fn raw_sigaltstack(_: *const libc::stack_t, _: *mut libc::stack_t) -> c_int {
+    crate::errno::set(libc::ENOSYS);
+    -1
+}
+
+static SIGALTSTACK: Next<AltStack> = Next::new(c"sigaltstack", raw_sigaltstack);
+
+/// sigaltstack(2): a look at the size, because a frame that does not fit ends the process with SIGSEGV.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn sigaltstack(new: *const libc::stack_t, old: *mut libc::stack_t) -> c_int {
+    // SAFETY: the program's own arguments, handed on.
+    let answer = unsafe { SIGALTSTACK.get()(new, old) };
+    if answer == 0
+        && !new.is_null()
+        && !SMALL_STACK.load(Ordering::Relaxed)
+        && sys::alternate_stack().is_some_and(|(_, size)| size < enough())
+    {
+        SMALL_STACK.store(true, Ordering::Relaxed);
+        if WATCHING.load(Ordering::Relaxed) {
+            for signal in (1..=LAST as c_int).filter(|&signal| is_terminating(signal)) {
+                // SAFETY: nothing is changed.
+                if unsafe { rt_sigaction(signal, None) }.is_ok_and(|action| is_ours(&action)) {
+                    // SAFETY: our handler, with another flag.
+                    let _ = unsafe { rt_sigaction(signal, Some(&ours(signal))) };
+                }
+            }
+        }
+    }
+    answer
+}
+
+/// Bytes of an alternate stack on which the kernel's frame (with all vector registers the machine has) and ours fit.
+fn enough() -> usize {
+    const AT_MINSIGSTKSZ: libc::c_ulong = 51;
+    const OURS: usize = 1024;
+    auxiliary(AT_MINSIGSTKSZ).max(libc::MINSIGSTKSZ) + OURS
+}

@@ -1,0 +1,91 @@
+//! mkdtemp, and mkdir where `TMPSHIM_TRACK` asks for it (D1).
+
+use crate::errno;
+use crate::next::{CORE, MKDIR, MKDIRAT, Next};
+use crate::process::{TRACKER, program, settings};
+use crate::signal;
+use core::ffi::{c_char, c_int};
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicU32, Ordering};
+use libc::mode_t;
+use tmpshim_core::settings::Cleanup;
+use tmpshim_core::sys;
+use tmpshim_core::tempdir::{make, track};
+
+const _: unsafe extern "C" fn(*mut c_char) -> *mut c_char = libc::mkdtemp;
+const _: unsafe extern "C" fn(*const c_char, mode_t) -> c_int = libc::mkdir;
+const _: unsafe extern "C" fn(c_int, *const c_char, mode_t) -> c_int = libc::mkdirat;
+
+type MakeDirectory = unsafe extern "C" fn(*mut c_char) -> *mut c_char;
+
+static MKDTEMP: Next<MakeDirectory> = Next::new(c"mkdtemp", own_mkdtemp);
+
+/// mkdtemp without a record, where no libc has one.
+unsafe extern "C" fn own_mkdtemp(_: *mut c_char) -> *mut c_char {
+    errno::set(libc::ENOSYS);
+    null_mut()
+}
+
+/// Whether this program's directories are tracked at all: 0 not decided, 1 yes, 2 no.
+static TRACKED: AtomicU32 = AtomicU32::new(0);
+
+fn is_tracked() -> bool {
+    let mut known = TRACKED.load(Ordering::Relaxed);
+    if known == 0 {
+        let settings = settings();
+        let tracked = settings.enabled && settings.cleanup != Cleanup::Off && !settings.skips_program(program());
+        known = if tracked { 1 } else { 2 };
+        TRACKED.store(known, Ordering::Relaxed);
+    }
+    known == 1
+}
+
+/// mkdtemp(3).
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn mkdtemp(template: *mut c_char) -> *mut c_char {
+    if template.is_null() {
+        errno::set(libc::EFAULT);
+        return null_mut();
+    }
+    if !is_tracked() {
+        // SAFETY: the program's own argument, handed on.
+        return unsafe { MKDTEMP.get()(template) };
+    }
+    let before = errno::get();
+    signal::watch();
+    // SAFETY: the program's own template, which mkdtemp(3) may write to.
+    let made = unsafe { make(template, settings(), &TRACKER, &CORE) };
+    match errno::answer(made.map(|()| 0), before) {
+        0 => template,
+        _ => null_mut(),
+    }
+}
+
+/// mkdir(2).
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn mkdir(path: *const c_char, mode: mode_t) -> c_int {
+    // SAFETY: the program's own arguments, handed on.
+    let made = unsafe { MKDIR.get()(path, mode) };
+    track_made(sys::CWD, path, made)
+}
+
+/// mkdirat(2).
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn mkdirat(directory: c_int, path: *const c_char, mode: mode_t) -> c_int {
+    // SAFETY: the program's own arguments, handed on.
+    let made = unsafe { MKDIRAT.get()(directory, path, mode) };
+    track_made(directory, path, made)
+}
+
+/// Records a directory that the program has just made, where it is to be; hands its answer on.
+#[inline]
+pub(crate) fn track_made(directory: c_int, path: *const c_char, made: c_int) -> c_int {
+    if made == 0 && !settings().track.is_empty() && is_tracked() {
+        let before = errno::get();
+        signal::watch();
+        // SAFETY: mkdirat has just succeeded with it.
+        unsafe { track(directory, path, settings(), &TRACKER) };
+        errno::set(before);
+    }
+    made
+}
