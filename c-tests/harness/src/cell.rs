@@ -174,7 +174,9 @@ impl Cell {
     /// What comes after the launcher's own arguments, and the environment that goes with it.
     fn add_program(&self, command: &mut Command, site: &Site, directory: &Path) -> Result<(), Obstacle> {
         for (variable, _) in std::env::vars_os() {
-            if variable.as_encoded_bytes().starts_with(b"TMPSHIM") || variable == "LD_PRELOAD" {
+            // Cargo sets LD_LIBRARY_PATH, which makes every program look for its libraries in odd places.
+            let name = variable.as_encoded_bytes();
+            if name.starts_with(b"TMPSHIM") || name == b"LD_PRELOAD" || name == b"LD_LIBRARY_PATH" {
                 command.env_remove(variable);
             }
         }
