@@ -19,7 +19,7 @@ same "sh, wait for nobody" sh -c 'wait; echo $?; wait 999999; echo $?'
 same "timeout, in time" timeout 5 sh -c 'exit 3'
 same "timeout, too late" timeout 0.1 sleep 5
 same "timeout, killed" sh -c 'timeout -s KILL 0.1 sleep 5; echo $?'
-same "timeout, caught" timeout 1 bash -c 'trap "echo caught; exit 9" TERM; while :; do sleep 0.05; done'
+same "timeout, caught" timeout --foreground 1 bash -c 'trap "echo caught; exit 9" TERM; while :; do sleep 0.05; done'
 same "nohup" nohup sh -c 'kill -HUP $$; echo alive'
 same "setsid" setsid -w sh -c 'exit 5'
 same "env, ignored signals" env --ignore-signal=TERM,HUP sh -c 'kill -TERM $$; kill -HUP $$; echo alive'
