@@ -41,6 +41,15 @@ need() {
     done
 }
 
+# Sets $python: the distribution's own, for a version manager's in PATH is a shell script.
+need_python() {
+    python=/usr/bin/python3
+    if [ ! -x "$python" ]; then
+        need python3
+        python=$(command -v python3)
+    fi
+}
+
 need_root() {
     [ "$(id -u)" = 0 ] || skip "needs root: $*"
 }

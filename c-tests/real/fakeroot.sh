@@ -3,8 +3,7 @@
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
 need fakeroot
-python=/usr/bin/python3
-[ -x "$python" ] || { need python3; python=$(command -v python3); }
+need_python
 
 # What is asked: a chown that only fakeroot can show, on a named file and on one made with O_TMPFILE, before and after
 # publishing it. FAKEROOTDONTTRYCHOWN: as root it would really chown.

@@ -4,8 +4,7 @@
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
 need perl
-python=/usr/bin/python3
-[ -x "$python" ] || { need python3; python=$(command -v python3); }
+need_python
 
 cat >"$scratch/tmpfile.py" <<'PYTHON'
 import ctypes, os, threading, time

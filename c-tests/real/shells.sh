@@ -3,8 +3,7 @@
 # without the library, and a directory of mkdtemp's goes when it must. D2, D4, D7.
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
-python=/usr/bin/python3
-[ -x "$python" ] || { need python3; python=$(command -v python3); }
+need_python
 
 same "bash, EXIT trap" bash -c 'trap "echo bye" EXIT; echo hello; exit 3'
 same "bash, TERM trap" bash -c 'trap "echo caught; exit 4" TERM; kill -TERM $$; sleep 5'
