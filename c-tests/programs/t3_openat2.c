@@ -15,7 +15,12 @@ static int inner;
 static int ask(const char *path, uint64_t resolve)
 {
     const struct how how = { .flags = O_RDWR | O_TMPFILE, .mode = 0640, .resolve = resolve };
-    return (int)syscall(SYS_openat2, inner, path, &how, sizeof how);
+    int fd;
+    // EAGAIN: something was renamed or mounted meanwhile, anywhere, and the kernel cannot tell whether ".." is safe.
+    do {
+        fd = (int)syscall(SYS_openat2, inner, path, &how, sizeof how);
+    } while (fd == -1 && errno == EAGAIN);
+    return fd;
 }
 
 static void works(int fd)
