@@ -23,6 +23,7 @@ for how in without with; do
     rm -rf state cache tmp
     run $how update
     if [ $how = without ] && [ "$status" != 0 ]; then
+        rm -rf state cache tmp
         skip "apt-get update fails without the library: $(tail -n 1 "$scratch/err")"
     fi
     [ "$status" = 0 ] || fail "apt-get update works only without the library: $(seen)"
