@@ -35,11 +35,17 @@ static void by_thread_quick_exit(void) { in_thread(quick_exit_7); }
 static void by_thread_exit_group(void) { in_thread(exit_group_7); }
 
 // The main thread goes first: the directory is still in use until the last one ends.
-static pthread_t main_thread;
+static int main_thread_is_gone(void)
+{
+    char line[256] = "";
+    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0 && read(fd, line, sizeof line - 1) > 0 && close(fd) == 0);
+    return strstr(line, ") Z ") != NULL;
+}
 
 static void *outlive(void *dir)
 {
-    CHECK(pthread_join(main_thread, NULL) == 0);
+    EVENTUALLY(main_thread_is_gone());
     CHECK(exists(dir));
     put(in(dir, "later"), "x");
     return NULL;
@@ -50,7 +56,6 @@ static char dir[] = "d.XXXXXX";
 static void by_last_thread(void)
 {
     pthread_t t;
-    main_thread = pthread_self();
     CHECK(pthread_create(&t, NULL, outlive, dir) == 0);
     pthread_exit(NULL);
 }
@@ -64,29 +69,36 @@ static void *outlive_and_exit(void *dir)
 static void by_last_thread_exit(void)
 {
     pthread_t t;
-    main_thread = pthread_self();
     CHECK(pthread_create(&t, NULL, outlive_and_exit, dir) == 0);
     pthread_exit(NULL);
 }
 
 static void by_only_thread(void) { pthread_exit(NULL); }
 
-// Eight threads end the program at once, by the doors in turn.
-static void *race(void *door)
+// Eight threads end the program at once. Only one of them by exit() or quick_exit(): two are undefined.
+static void *race(void *n)
 {
-    void (*doors[])(void) = { by_exit, by_exit_low, by_quick_exit, by_exit_group };
-    doors[(size_t)door % 4]();
+    if (n == 0)
+        exit(7);
+    if ((size_t)n == 100)
+        quick_exit(7);
+    if ((size_t)n % 2)
+        _exit(7);
+    syscall(SYS_exit_group, 7);
     return NULL;
 }
 
-static void by_all_at_once(void)
+static void all_at_once(size_t first)
 {
     pthread_t t;
     for (size_t i = 0; i < 8; i++)
-        pthread_create(&t, NULL, race, (void *)i);
+        pthread_create(&t, NULL, race, (void *)(i ? i : first));
     for (;;)
         pause();
 }
+
+static void by_all_with_exit(void) { all_at_once(0); }
+static void by_all_with_quick_exit(void) { all_at_once(100); }
 
 static void play(const void *how)
 {
@@ -101,27 +113,34 @@ int main(int argc, char **argv)
     if (argc > 2) {
         CHECK(mkdtemp(dir) == dir);
         put(in(dir, "content"), "x");
+        if (strcmp(argv[2], "last thread") == 0)
+            by_last_thread();
+        if (strcmp(argv[2], "last thread's exit") == 0)
+            by_last_thread_exit();
         return 7;
     }
-    CHECK(exited(watch_image("/proc/self/exe", argv[0], NULL, "victim"), 7));
-    CHECKF(count_names(".", "") == 0, "return from main");
+    // In images of their own: in a forked child of musl 1.2.3, a main thread that ends first keeps a lock for ever.
+    static const struct { const char *role; int code; } images[] = {
+        { "return", 7 }, { "last thread", 0 }, { "last thread's exit", 7 },
+    };
+    for (int i = 0; i < 3; i++) {
+        CHECKF(exited(watch_image("/proc/self/exe", argv[0], NULL, images[i].role), images[i].code), "%s", images[i].role);
+        CHECKF(count_names(".", "") == 0, "%s", images[i].role);
+    }
 
     static void (*const doors[])(void) = {
         by_exit, by_exit_low, by_exit_iso, by_quick_exit, by_exit_group, by_errx, by_thread_exit, by_thread_exit_low,
-        by_thread_quick_exit, by_thread_exit_group, by_last_thread_exit,
+        by_thread_quick_exit, by_thread_exit_group,
     };
     for (size_t i = 0; i < sizeof doors / sizeof *doors; i++) {
         CHECKF(exited(watch(play, &doors[i]), 7), "door %zu", i);
         CHECKF(count_names(".", "") == 0, "door %zu", i);
     }
-    static void (*const silent[])(void) = { by_last_thread, by_only_thread };
-    for (size_t i = 0; i < 2; i++) {
-        CHECKF(exited(watch(play, &silent[i]), 0), "last thread %zu", i);
-        CHECKF(count_names(".", "") == 0, "last thread %zu", i);
-    }
-    static void (*const racing)(void) = by_all_at_once;
+    static void (*const only)(void) = by_only_thread;
+    CHECK(exited(watch(play, &only), 0) && count_names(".", "") == 0);
+    static void (*const racing[])(void) = { by_all_with_exit, by_all_with_quick_exit };
     for (int round = 0; round < 50; round++) {
-        CHECKF(exited(watch(play, &racing), 7), "round %d", round);
+        CHECKF(exited(watch(play, &racing[round % 2]), 7), "round %d", round);
         CHECKF(count_names(".", "") == 0, "round %d", round);
     }
     return 0;

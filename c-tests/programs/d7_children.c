@@ -14,9 +14,9 @@ static char dir[] = "d.XXXXXX";
 // How a child ends that may have its parent's memory: system calls and signals, never exit().
 static void by_exit_low(void) { _exit(3); }
 static void by_exit_group(void) { syscall(SYS_exit_group, 3); }
-static void by_term(void) { raise(SIGTERM); }
-static void by_term_to_itself(void) { kill(syscall(SYS_getpid), SIGTERM); }
-static void by_kill(void) { raise(SIGKILL); }
+// Not raise(): musl sends that to the thread it believes to be in, which in such a child is the parent's.
+static void by_term(void) { kill(syscall(SYS_getpid), SIGTERM); }
+static void by_kill(void) { kill(syscall(SYS_getpid), SIGKILL); }
 static void by_fault(void) { *(volatile int *)NULL = 1; }
 static void by_exec(void)
 {
@@ -41,15 +41,19 @@ static void after_setting_signals(void)
 // And how one ends that has its own.
 static void by_exit(void) { exit(3); }
 static void by_quick_exit(void) { quick_exit(3); }
+#ifdef __GLIBC__
 static void by_abort(void) { abort(); }
+#else
+#define by_abort by_term
+#endif
 
 static void (*const ends[])(void) = {
-    by_exit_low, by_exit_group, by_term, by_term_to_itself, by_kill, by_fault, by_exec, by_failed_exec,
+    by_exit_low, by_exit_group, by_term, by_kill, by_fault, by_exec, by_failed_exec,
     after_setting_signals, by_exit, by_quick_exit, by_abort,
 };
 
 #define ENDS (sizeof ends / sizeof *ends)
-#define SHARED_ENDS 9
+#define SHARED_ENDS 8
 
 static pid_t forked(void (*end)(void))
 {
@@ -153,8 +157,8 @@ static void child_with_its_own(void)
 static void own_and_exit(void) { child_with_its_own(); exit(3); }
 static void own_and_exit_low(void) { child_with_its_own(); _exit(3); }
 static void own_and_quick_exit(void) { child_with_its_own(); quick_exit(3); }
-static void own_and_term(void) { child_with_its_own(); raise(SIGTERM); }
-static void own_and_abort(void) { child_with_its_own(); abort(); }
+static void own_and_term(void) { child_with_its_own(); by_term(); }
+static void own_and_abort(void) { child_with_its_own(); by_abort(); }
 
 static void parent_of_owners(const void *arg)
 {

@@ -17,7 +17,7 @@ static void make(void)
 static int leave(void *how)
 {
     if (how)
-        raise(SIGTERM);
+        kill(syscall(SYS_getpid), SIGTERM);
     _exit(3);
 }
 
@@ -115,11 +115,6 @@ static void signalled_from_outside(const void *unused)
     CHECKF(waitpid(pid, &status, WNOHANG) == 0, "ended with status %#x", status);
     CHECK(count_names(".", "d.") == 1);
     CHECK(kill(pid, SIGKILL) == 0 && killed(ended(pid), SIGKILL));
-    DIR *d = opendir(".");
-    for (struct dirent *e; (e = readdir(d));)
-        if (e->d_name[0] == 'd')
-            scrub(e->d_name);
-    closedir(d);
 }
 
 int main(int argc, char **argv)
@@ -133,6 +128,11 @@ int main(int argc, char **argv)
         CHECKF(count_names(".", "") == 0, "way %zu", i);
     }
     CHECK(exited(watch(signalled_from_outside, NULL), 0));
-    CHECK(count_names(".", "") == 0);
+    // SIGKILL leaves what it leaves. Not cleared up above: in a namespace without its first process nothing can fork.
+    DIR *d = opendir(".");
+    for (struct dirent *e; (e = readdir(d));)
+        if (e->d_name[0] == 'd')
+            scrub(e->d_name);
+    closedir(d);
     return 0;
 }

@@ -38,7 +38,10 @@ static void examine(char *into)
     tell(&into, "%s\n", getcwd(line, sizeof line));
     FILE *f = fopen("/proc/self/status", "re");
     CHECK(f);
-    const char *lines[] = { "Umask:", "Uid:", "Gid:", "FDSize:", "Threads:", "SigQ:", "SigPnd:", "ShdPnd:", "SigBlk:", "SigIgn:", "CapEff:", "NoNewPrivs:", "Seccomp:" };
+    const char *lines[] = {
+        "Umask:", "Uid:", "Gid:", "FDSize:", "Threads:", "SigPnd:", "ShdPnd:", "SigBlk:", "SigIgn:", "CapEff:",
+        "NoNewPrivs:", "Seccomp:",
+    };
     while (fgets(line, sizeof line, f))
         for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
             if (strncmp(line, lines[i], strlen(lines[i])) == 0)
