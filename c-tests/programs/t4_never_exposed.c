@@ -1,6 +1,7 @@
 // T4: while thousands of world-writable files are made, another user who watches the directory and tries every name at
 // once never gets one open, nor a link to it. The names he sees are ours. Starts as root. Names that libfuse makes are the
-// server's, and not counted; with a second argument, links are not counted either, because the server keeps a name.
+// server's, and not counted; a second argument gives another mode, and then links are not counted either, because the
+// server keeps a name.
 #include "check.h"
 #include <grp.h>
 #include <sys/inotify.h>
@@ -66,6 +67,7 @@ static void watch_names(void)
 int main(int argc, char **argv)
 {
     CHECK(argc >= 2 && chdir(argv[1]) == 0);
+    mode_t mode = argc == 2 ? 0666 : strtoul(argv[2], NULL, 8);
     shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(shared != MAP_FAILED);
     pid_t attackers[2];
@@ -79,8 +81,8 @@ int main(int argc, char **argv)
     EVENTUALLY(shared->ready == 2);
     umask(0);
     for (int i = 0; i < FILES; i++) {
-        int fd = OPEN(".", O_RDWR | O_TMPFILE, 0666);
-        CHECK(fd >= 0 && mode_is(fd, 0666) && close(fd) == 0);
+        int fd = OPEN(".", O_RDWR | O_TMPFILE, mode);
+        CHECK(fd >= 0 && mode_is(fd, mode) && close(fd) == 0);
     }
     shared->stop = 1;
     CHECK(exit_of(attackers[0]) == 0 && exit_of(attackers[1]) == 0);

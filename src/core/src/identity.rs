@@ -42,6 +42,11 @@ pub struct Seen {
 }
 
 impl Identity {
+    /// Whether only the inode number tells it from a file made later.
+    pub fn is_weak(&self) -> bool {
+        self.birth == 0 && self.generation == 0
+    }
+
     /// Whether it is the same file, through whatever mount it is seen.
     pub fn is_same_file(&self, other: &Self) -> bool {
         Self { mount: 0, ..*self } == Self { mount: 0, ..*other }

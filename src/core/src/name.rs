@@ -26,6 +26,8 @@ pub enum Kind {
     Publishing,
     /// A file that the survey of a filesystem tries things on.
     Probe,
+    /// A directory that nobody else may enter, for a file that others may open once it has no name.
+    Private,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
             Self::Exclusive => b'x',
             Self::Publishing => b'p',
             Self::Probe => b's',
+            Self::Private => b'd',
         }
     }
 
@@ -44,6 +47,7 @@ impl Kind {
             b'x' => Self::Exclusive,
             b'p' => Self::Publishing,
             b's' => Self::Probe,
+            b'd' => Self::Private,
             _ => return None,
         })
     }
@@ -125,7 +129,7 @@ mod tests {
 
     #[test]
     fn t4_a_name_holds_128_random_bits_and_is_known_again() {
-        for kind in [Kind::Linkable, Kind::Exclusive, Kind::Publishing, Kind::Probe] {
+        for kind in [Kind::Linkable, Kind::Exclusive, Kind::Publishing, Kind::Probe, Kind::Private] {
             let (one, other) = (Name::fresh(kind).unwrap(), Name::fresh(kind).unwrap());
             assert_ne!(one.as_bytes(), other.as_bytes());
             assert_eq!(one.as_bytes().len(), LENGTH);

@@ -153,9 +153,9 @@ pub fn generation(directory: BorrowedFd<'_>, name: &core::ffi::CStr, flags: i32)
     Some(u64::from(inode) << 32 | u64::from(generation)).filter(|&number| number != 0)
 }
 
-/// unlinkat(2) of a name that is not a directory, relative to a number that may be `AT_FDCWD`.
-pub fn unlinkat(directory: RawFd, path: &core::ffi::CStr) -> Result<(), Errno> {
-    call!(libc::SYS_unlinkat, directory as isize, path.as_ptr(), 0usize).map(drop)
+/// unlinkat(2) on a program's own path pointer.
+pub fn unlinkat(directory: RawFd, path: *const c_char, flags: i32) -> Result<(), Errno> {
+    call!(libc::SYS_unlinkat, directory as isize, path, flags as isize).map(drop)
 }
 
 /// getdents64(2) into `buffer`; 0 at the end of the directory.
@@ -195,6 +195,11 @@ pub fn chmod_open(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
         }
         answer => answer.map(drop),
     }
+}
+
+/// getrandom(2) to a program's own address: EFAULT where it cannot be written.
+pub fn getrandom(address: *mut u8, length: usize) -> Result<usize, Errno> {
+    call!(libc::SYS_getrandom, address, length, 0usize)
 }
 
 /// getgroups(2). EINVAL where there are more groups than `groups` holds.
@@ -258,12 +263,35 @@ pub fn set_signal_mask(mask: u64) -> u64 {
     old
 }
 
-/// Whether eight bytes at `address` can be read, without touching them: `rt_sigprocmask(2)` copies its set before it
-/// looks at `how`, so an address the kernel cannot read is EFAULT and any other EINVAL.
+/// Whether the page at `address` can be read, without touching it: `rt_sigprocmask(2)` copies its set before it looks at
+/// `how`, so an address the kernel cannot read is EFAULT and any other EINVAL.
 pub fn is_readable(address: *const u8) -> bool {
     const NO_SUCH_HOW: usize = 99;
-    let answer = call!(libc::SYS_rt_sigprocmask, NO_SUCH_HOW, address, core::ptr::null::<u8>(), SIGSET_SIZE);
-    answer != Err(Errno::FAULT)
+    // Eight aligned bytes do not reach into the next page.
+    let aligned = address.addr() & !7;
+    let answer = call!(libc::SYS_rt_sigprocmask, NO_SUCH_HOW, aligned, core::ptr::null::<u8>(), SIGSET_SIZE);
+    // Null would mean "no set".
+    aligned != 0 && answer != Err(Errno::FAULT)
+}
+
+/// Whether a string can be read up to its NUL, or for as long as any path may be.
+pub fn is_readable_string(text: *const c_char) -> bool {
+    const PAGE: usize = 4096;
+    let mut address = text.cast::<u8>();
+    for _ in 0..3 {
+        if !is_readable(address) {
+            return false;
+        }
+        let rest = PAGE - address.addr() % PAGE;
+        for _ in 0..rest {
+            // SAFETY: the kernel has just said that this page can be read.
+            if unsafe { *address } == 0 {
+                return true;
+            }
+            address = address.wrapping_add(1);
+        }
+    }
+    true
 }
 
 /// Queues `information` as `signal` for the calling thread (`rt_tgsigqueueinfo(2)`): a process may send itself any code.

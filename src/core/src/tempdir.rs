@@ -36,8 +36,9 @@ pub unsafe fn make(
     let length = unsafe { CStr::from_ptr(template) }.count_bytes();
     let start = length.checked_sub(MARK.len()).ok_or(Errno::INVAL)?;
     // SAFETY: six bytes in front of the NUL.
-    let letters = unsafe { &mut *template.add(start).cast::<[u8; 6]>() };
-    if letters != MARK {
+    let place = unsafe { template.add(start).cast::<[u8; 6]>() };
+    // SAFETY: as above.
+    if unsafe { &*place } != MARK {
         return Err(Errno::INVAL);
     }
     // SAFETY: as above; the letters are written to the copy separately.
@@ -45,9 +46,10 @@ pub unsafe fn make(
     let mut path = path.filter(|path| !path.is_cut());
     let mut ticket: Option<Ticket<'_>> = None;
     for _ in 0..ATTEMPTS {
-        choose(letters)?;
+        // SAFETY: as above.
+        let letters = unsafe { choose(place) }?;
         if let Some(path) = path.as_mut() {
-            path.replace_end(letters);
+            path.replace_end(&letters);
             ticket = announce(ticket.take(), path.as_bytes(), settings, tracker);
         }
         // SAFETY: a string of the program's, closed by NUL.
@@ -73,17 +75,25 @@ pub unsafe fn make(
     Err(Errno::EXIST)
 }
 
-/// Six letters that nobody can guess.
-fn choose(letters: &mut [u8; 6]) -> Result<(), Errno> {
-    let mut bits = [0u8; 8];
-    random(&mut bits)?;
-    // 2^64 is so much more than 62^6 that the letters are even enough.
-    let mut number = u64::from_ne_bytes(bits);
-    for letter in letters {
-        *letter = LETTERS.get((number % 62) as usize).copied().unwrap_or(b'a');
-        number /= 62;
+/// Writes six letters that nobody can guess. EFAULT where the template cannot be written, a string constant for one:
+/// the kernel writes the random bytes there, so that it is the one to find out.
+///
+/// # Safety
+/// `place` can be read.
+unsafe fn choose(place: *mut [u8; 6]) -> Result<[u8; 6], Errno> {
+    let mut letters = [0u8; 6];
+    match sys::getrandom(place.cast(), letters.len()) {
+        // SAFETY: the kernel has just written there.
+        Ok(count) if count == letters.len() => letters = unsafe { *place },
+        Err(Errno::FAULT) => return Err(Errno::FAULT),
+        _ => random(&mut letters)?,
     }
-    Ok(())
+    for letter in &mut letters {
+        *letter = LETTERS.get(usize::from(*letter) % LETTERS.len()).copied().unwrap_or(b'a');
+    }
+    // SAFETY: the kernel could write there; where it has no getrandom(2), the program said it may be written.
+    unsafe { *place = letters };
+    Ok(letters)
 }
 
 fn announce<'a>(
@@ -123,6 +133,18 @@ fn look(directory: RawFd, path: *const c_char) -> Option<Seen> {
     // SAFETY: the program's own descriptor or AT_FDCWD, in the middle of its own call.
     let seen = identity::at(unsafe { sys::borrow(directory) }, path).ok()?;
     (seen.is_directory() && seen.uid == rustix::process::geteuid().as_raw()).then_some(seen)
+}
+
+/// A directory that is not to be tracked was made: it may still look like one that is.
+///
+/// # Safety
+/// `path` is what mkdirat(2) has just succeeded with.
+pub unsafe fn note(directory: RawFd, path: *const c_char, tracker: &Tracker) {
+    if tracker.has_weak()
+        && let Some(seen) = look(directory, path)
+    {
+        tracker.forget_double(&seen.identity);
+    }
 }
 
 /// Records a directory that the program made with mkdir, if its path matches `TMPSHIM_TRACK`. Says whether it did.

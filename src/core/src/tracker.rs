@@ -49,23 +49,28 @@ pub enum Entry {
     Directory,
     /// A file's hidden name, and the mode the file is to have when it is published.
     File {
-        /// Permissions, `07777` at most.
-        mode: u32,
+        /// Permissions, `07777` at most; nothing where the program has said fchmod itself.
+        mode: Option<u32>,
     },
 }
 
 const FILE: u32 = 1 << 16;
+const DECIDED: u32 = 1 << 17;
 
 impl Entry {
     const fn encode(self) -> u32 {
         match self {
             Self::Directory => 0,
-            Self::File { mode } => FILE | mode & 0o7777,
+            Self::File { mode: Some(mode) } => FILE | mode & 0o7777,
+            Self::File { mode: None } => FILE | DECIDED,
         }
     }
 
     const fn decode(word: u32) -> Self {
-        if word & FILE == 0 { Self::Directory } else { Self::File { mode: word & 0o7777 } }
+        if word & FILE == 0 {
+            return Self::Directory;
+        }
+        Self::File { mode: if word & DECIDED == 0 { Some(word & 0o7777) } else { None } }
     }
 }
 
@@ -129,6 +134,8 @@ struct Page {
     next_file: AtomicU32,
     /// A file ever got a hidden name.
     has_files: AtomicU32,
+    /// A directory was recorded of which nothing but the inode number tells it from a later one (`Identity::is_weak`).
+    has_weak: AtomicU32,
     small: Slots,
     large: Slots,
 }
@@ -145,6 +152,7 @@ pub struct Tracker {
 /// A place for one thing that is about to be made.
 #[must_use = "a ticket is confirmed or abandoned"]
 pub struct Ticket<'a> {
+    tracker: &'a Tracker,
     place: Place<'a>,
     announced: Cell<bool>,
 }
@@ -231,7 +239,7 @@ impl Tracker {
             page.has_files.store(1, Ordering::Relaxed);
         }
         place.write(path, entry);
-        Some(Ticket { place, announced: Cell::new(false) })
+        Some(Ticket { tracker: self, place, announced: Cell::new(false) })
     }
 
     /// Whether this process has anything to clean up, or might have.
@@ -239,15 +247,37 @@ impl Tracker {
         self.mine().is_some()
     }
 
+    /// Whether `forget_double` could find anything. One system call, none where nothing was ever tracked.
+    pub fn has_weak(&self) -> bool {
+        self.mine().is_some_and(|page| page.has_weak.load(Ordering::Relaxed) != 0)
+    }
+
+    /// A directory has just been made, and `seen` is it. If one that is recorded looks the same, that one is gone: on
+    /// FUSE over ext4 the next directory gets the inode number of the one removed before, and no birth time is told.
+    pub fn forget_double(&self, seen: &Identity) {
+        let Some(page) = self.mine().filter(|page| page.has_weak.load(Ordering::Relaxed) != 0) else { return };
+        for (slots, shape) in [(&page.small, &SMALL), (&page.large, &LARGE)] {
+            for index in 0..slots.used.load(Ordering::Acquire) {
+                let Some(place) = slots.place(shape, index) else { break };
+                let Some(was) = place.claim(LIVE) else { continue };
+                if place.identity().is_same_file(seen) { place.release() } else { place.put_back(was) }
+            }
+        }
+    }
+
     /// Removes hidden names of files that nobody has open any more (T6): looks at a few each time it is called, in turn.
-    pub fn reclaim_files(&self) {
-        const A_FEW: u32 = 8;
+    pub fn reclaim_a_few_files(&self) {
+        self.reclaim_files(8);
+    }
+
+    /// Removes hidden names of files that nobody has open any more, looking at as many as `most`.
+    pub fn reclaim_files(&self, most: u32) {
         let Some(page) = self.mine().filter(|page| page.has_files.load(Ordering::Relaxed) != 0) else { return };
         for (slots, shape) in [(&page.small, &SMALL), (&page.large, &LARGE)] {
             let used = slots.used.load(Ordering::Acquire).max(1);
             let mut seen = 0;
-            for _ in 0..used.min(256) {
-                if seen >= A_FEW {
+            for _ in 0..used.min(most.saturating_mul(32)) {
+                if seen >= most {
                     break;
                 }
                 let index = page.next_file.fetch_add(1, Ordering::Relaxed).checked_rem(used).unwrap_or(0);
@@ -266,12 +296,21 @@ impl Tracker {
         }
     }
 
-    /// The mode that the file with this hidden name is to have, where we gave it that name.
-    pub fn mode_of_file(&self, path: &[u8]) -> Option<u32> {
+    /// Whether we gave a file this hidden name, and the mode that it is still to have, if any.
+    pub fn mode_of_file(&self, path: &[u8]) -> Option<Option<u32>> {
         self.with_file(path, |place, mode| {
             place.put_back(LIVE);
             mode
         })
+    }
+
+    /// The program has given the file with this hidden name a mode of its own.
+    pub fn keep_mode_of_file(&self, path: &[u8]) {
+        self.with_file(path, |place, _| {
+            // SAFETY: `with_file` has claimed the slot.
+            unsafe { (*place.slot.as_ptr()).entry = Entry::File { mode: None }.encode() };
+            place.put_back(LIVE);
+        });
     }
 
     /// Forgets a hidden name: the caller has removed it.
@@ -280,7 +319,7 @@ impl Tracker {
     }
 
     /// Finds a file by its hidden name and hands it, claimed, to `then`.
-    fn with_file<T>(&self, path: &[u8], then: impl FnOnce(&Place<'_>, u32) -> T) -> Option<T> {
+    fn with_file<T>(&self, path: &[u8], then: impl FnOnce(&Place<'_>, Option<u32>) -> T) -> Option<T> {
         let page = self.mine()?;
         for (slots, shape) in [(&page.small, &SMALL), (&page.large, &LARGE)] {
             for index in 0..slots.used.load(Ordering::Acquire) {
@@ -324,8 +363,9 @@ impl Page {
         let mut parent = Parent::default();
         let mut remover = None;
         for (slots, shape) in [(&self.small, &SMALL), (&self.large, &LARGE)] {
-            for index in 0..slots.used.load(Ordering::Acquire) {
-                let Some(place) = slots.place(shape, index) else { break };
+            // The newest first: its path may lead through an older one.
+            for index in (0..slots.used.load(Ordering::Acquire)).rev() {
+                let Some(place) = slots.place(shape, index) else { continue };
                 let Some(was) = place.claim_any() else { continue };
                 if Entry::decode(place.entry()) == Entry::Directory && cleanup == Cleanup::Off {
                     place.put_back(was);
@@ -616,7 +656,11 @@ impl Ticket<'_> {
 
     /// The thing was made, and this is it.
     pub fn confirm(self, made: &Identity) {
+        self.tracker.forget_double(made);
         if self.take_back() {
+            if made.is_weak() {
+                self.tracker.mine().inspect(|page| page.has_weak.store(1, Ordering::Relaxed));
+            }
             // SAFETY: `take_back` says that the slot is ours alone.
             unsafe { (*self.place.slot.as_ptr()).identity = *made };
             self.place.put_back(LIVE);

@@ -3,9 +3,9 @@
 use crate::next::Next;
 use crate::process::{TRACKER, log, settings};
 use crate::signal;
-use core::ffi::{c_int, c_void};
+use core::ffi::{c_char, c_int, c_void};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use tmpshim_core::event::Event;
 use tmpshim_core::settings::Cleanup;
 use tmpshim_core::sys;
@@ -30,7 +30,8 @@ pub(crate) fn clean_up(end: End) {
         return;
     }
     let cleanup = match (settings.cleanup, end) {
-        (Cleanup::Failed, End::Status(0)) => Cleanup::Off,
+        // All that a parent sees of a status is its last byte.
+        (Cleanup::Failed, End::Status(status)) if status & 0xff == 0 => Cleanup::Off,
         (Cleanup::Failed, _) => Cleanup::All,
         (cleanup, _) => cleanup,
     };
@@ -109,6 +110,57 @@ pub(crate) extern "C" fn at_unload() {
     }
 }
 
+type Main = unsafe extern "C" fn(c_int, *mut *mut c_char, *mut *mut c_char) -> c_int;
+type StartMain =
+    unsafe extern "C" fn(Main, c_int, *mut *mut c_char, *mut c_void, *mut c_void, *mut c_void, *mut c_void) -> c_int;
+
+unsafe extern "C" fn raw_start_main(
+    main: Main,
+    count: c_int,
+    arguments: *mut *mut c_char,
+    _: *mut c_void,
+    _: *mut c_void,
+    _: *mut c_void,
+    _: *mut c_void,
+) -> c_int {
+    // SAFETY: the environment lies behind the arguments.
+    sys::exit_group(unsafe { main(count, arguments, arguments.offset(count as isize + 1)) })
+}
+
+static START_MAIN: Next<StartMain> = Next::new(c"__libc_start_main", raw_start_main);
+static MAIN: AtomicUsize = AtomicUsize::new(0);
+
+/// musl does not tell anybody what main returned: it goes through here. glibc has on_exit, and its main is left alone.
+unsafe extern "C" fn noting_main(count: c_int, arguments: *mut *mut c_char, environment: *mut *mut c_char) -> c_int {
+    // SAFETY: stored by `__libc_start_main`, the only one to give this function to libc.
+    let status = unsafe {
+        let main = core::mem::transmute::<usize, Main>(MAIN.load(Ordering::Relaxed));
+        main(count, arguments, environment)
+    };
+    STATUS.store(status, Ordering::Relaxed);
+    status
+}
+
+/// The first thing a program calls. Hands everything on.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn __libc_start_main(
+    main: Main,
+    count: c_int,
+    arguments: *mut *mut c_char,
+    initialise: *mut c_void,
+    finish: *mut c_void,
+    loader_finish: *mut c_void,
+    stack_end: *mut c_void,
+) -> c_int {
+    let mut handed_on = main;
+    if !ON_EXIT.exists() {
+        MAIN.store((main as *const ()).addr(), Ordering::Relaxed);
+        handed_on = noting_main;
+    }
+    // SAFETY: the program's own arguments, handed on.
+    unsafe { START_MAIN.get()(handed_on, count, arguments, initialise, finish, loader_finish, stack_end) }
+}
+
 /// exit(3).
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn exit(status: c_int) -> ! {
@@ -142,11 +194,11 @@ pub(crate) unsafe extern "C" fn _Exit(status: c_int) -> ! {
 }
 
 /// abort(3). With SIGABRT at its default, our handler cleans up. Where the program catches it and its handler returns,
-/// or ignores it, libc goes back to the default and raises it again without asking anybody, so it is done in that order
-/// here.
+/// ignores it, or (under musl) blocks it, libc goes back to the default and raises it again without asking anybody, so
+/// that is done in this order here.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn abort() -> ! {
-    if TRACKER.is_in_use() && !signal::is_default(libc::SIGABRT) {
+    if TRACKER.is_in_use() {
         signal::unblock(libc::SIGABRT);
         let _ = sys::raise(libc::SIGABRT);
         clean_up(End::Signal);

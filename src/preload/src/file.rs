@@ -2,7 +2,8 @@
 
 use crate::errno;
 use crate::next::{CORE, Next, OPENAT, OPENAT2, Open, OpenAt, raw_open, raw_openat};
-use crate::process::{HAS_STOOD_IN, SURVEY, TRACKER, log, settings};
+use crate::process::{HAS_KEPT, HAS_STOOD_IN, SURVEY, TRACKER, log, settings};
+use crate::signal;
 use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::Ordering;
 use libc::mode_t;
@@ -11,7 +12,7 @@ use tmpshim_core::event::Event;
 use tmpshim_core::settings::Tmpfile;
 use tmpshim_core::sys;
 use tmpshim_core::tmpfile::plan::{self, Answer, OpenHow, asks_for_tmpfile};
-use tmpshim_core::tmpfile::{Means, Request, stand_in};
+use tmpshim_core::tmpfile::{Made, Means, Request, stand_in};
 
 /// Mode for a fortified door, which has no mode to hand on: glibc ends a program that goes through one with O_TMPFILE,
 /// because it would hand the kernel whatever lies in a register.
@@ -45,6 +46,10 @@ pub(crate) fn tmpfile(request: &Request, native: &dyn Fn() -> c_int) -> c_int {
     match made {
         Ok((_, made)) => {
             HAS_STOOD_IN.store(true, Ordering::Relaxed);
+            if made == Made::Kept {
+                HAS_KEPT.store(true, Ordering::Relaxed);
+                signal::watch();
+            }
             log(&Event::StoodIn { path: path_of(request), made });
         }
         Err(error) if error != Errno::FAULT => log(&Event::CouldNotStandIn { path: path_of(request), error }),
@@ -180,6 +185,18 @@ pub(crate) unsafe extern "C" fn openat2(directory: c_int, path: *const c_char, h
     unsafe { openat2_through(directory, path, how, size, &|| OPENAT2.get()(directory, path, how, size)) }
 }
 
+/// The flags that openat2(2) takes; for any other the EINVAL is the caller's own.
+const KNOWN_FLAGS: u64 = {
+    use libc::{
+        O_ACCMODE, O_APPEND, O_ASYNC, O_CLOEXEC, O_CREAT, O_DIRECT, O_EXCL, O_LARGEFILE, O_NOATIME, O_NOCTTY,
+        O_NOFOLLOW, O_NONBLOCK, O_SYNC, O_TMPFILE, O_TRUNC,
+    };
+    const LARGE_FILE_OF_THE_KERNEL: c_int = 0o100_000;
+    (O_ACCMODE | O_APPEND | O_ASYNC | O_CLOEXEC | O_CREAT | O_DIRECT | O_EXCL | O_LARGEFILE | O_NOATIME | O_NOCTTY)
+        as u64
+        | (O_NOFOLLOW | O_NONBLOCK | O_SYNC | O_TMPFILE | O_TRUNC | LARGE_FILE_OF_THE_KERNEL) as u64
+};
+
 /// openat2 by whatever door. What `how` points to is looked at only if the kernel can read it.
 ///
 /// # Safety
@@ -198,7 +215,7 @@ pub(crate) unsafe fn openat2_through(
     // SAFETY: the kernel has just said that these 24 bytes can be read.
     let how = unsafe { how.cast::<OpenHow>().read_unaligned() };
     let flags = how.flags as c_int;
-    if how.flags >> 31 != 0 || !asks_for_tmpfile(flags) {
+    if how.flags & !KNOWN_FLAGS != 0 || how.mode & !0o7777 != 0 || !asks_for_tmpfile(flags) {
         return native();
     }
     tmpfile(&Request { directory, path, flags, mode: how.mode as u32, resolve: how.resolve }, native)

@@ -1,10 +1,11 @@
 //! linkat (T7).
 
 use crate::errno;
-use crate::next::{CORE, LINKAT};
-use crate::process::{HAS_STOOD_IN, TRACKER, log, settings};
+use crate::next::{CORE, LINKAT, Next};
+use crate::process::{HAS_KEPT, HAS_STOOD_IN, TRACKER, log, settings};
 use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::Ordering;
+use libc::mode_t;
 use rustix::io::Errno;
 use tmpshim_core::event::Event;
 use tmpshim_core::publish::source::{self, Source};
@@ -13,6 +14,7 @@ use tmpshim_core::settings::Tmpfile;
 use tmpshim_core::sys;
 
 const _: unsafe extern "C" fn(c_int, *const c_char, c_int, *const c_char, c_int) -> c_int = libc::linkat;
+const _: unsafe extern "C" fn(c_int, mode_t) -> c_int = libc::fchmod;
 
 /// The arguments of linkat(2).
 #[derive(Clone, Copy)]
@@ -44,7 +46,9 @@ pub(crate) unsafe extern "C" fn linkat(
 
 /// Whether a linkat with these flags can mean an open file.
 pub(crate) const fn may_name_a_descriptor(flags: c_int) -> bool {
-    flags & (libc::AT_EMPTY_PATH | libc::AT_SYMLINK_FOLLOW) != 0
+    const MEANT: c_int = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_FOLLOW;
+    // Any other flag is EINVAL, as the kernel will say.
+    flags & MEANT != 0 && flags & !MEANT == 0
 }
 
 /// Where this process has made stand-ins, looks first whether the file is one; elsewhere (one may have come by exec or
@@ -80,6 +84,28 @@ pub(crate) fn link(link: &Link, native: &dyn Fn() -> c_int) -> c_int {
         return answer;
     }
     give_name(&mut source, link, before)
+}
+
+static FCHMOD: Next<unsafe extern "C" fn(c_int, mode_t) -> c_int> = Next::new(c"fchmod", raw_fchmod);
+
+unsafe extern "C" fn raw_fchmod(fd: c_int, mode: mode_t) -> c_int {
+    // SAFETY: only its number is looked at; a closed one is EBADF.
+    let changed = if fd == -1 { Err(Errno::BADF) } else { sys::fchmod(unsafe { sys::borrow(fd) }, mode) };
+    errno::answer(changed.map(|()| 0), errno::get())
+}
+
+/// fchmod(2): a file with a hidden name is to keep the mode the program gives it, also when it is published.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn fchmod(fd: c_int, mode: mode_t) -> c_int {
+    // SAFETY: the program's own arguments, handed on.
+    let changed = unsafe { FCHMOD.get()(fd, mode) };
+    if changed == 0 && HAS_KEPT.load(Ordering::Relaxed) {
+        // SAFETY: an empty path.
+        if let Some(source) = unsafe { source::find(fd, c"".as_ptr(), libc::AT_EMPTY_PATH) } {
+            TRACKER.keep_mode_of_file(source.link.as_bytes());
+        }
+    }
+    changed
 }
 
 fn is_kept(source: &Source) -> bool {

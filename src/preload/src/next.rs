@@ -42,6 +42,11 @@ impl<F: Copy> Next<F> {
         })
     }
 
+    /// Whether there is one besides the system call.
+    pub(crate) fn exists(&self) -> bool {
+        self.known().is_some() || self.wanted.find().is_some()
+    }
+
     #[cold]
     #[inline(never)]
     fn look(&self) -> usize {

@@ -20,6 +20,9 @@ pub(crate) static SURVEY: Survey = Survey::new();
 /// Whether a file ever stood in for an O_TMPFILE one here.
 pub(crate) static HAS_STOOD_IN: AtomicBool = AtomicBool::new(false);
 
+/// Whether such a file has a hidden name.
+pub(crate) static HAS_KEPT: AtomicBool = AtomicBool::new(false);
+
 /// Where nothing is to be done: before the settings are read, and for ever in a set-uid program.
 static INERT: Settings<'static> = Settings { enabled: false, ..Settings::DEFAULT };
 static SETTINGS: OnceRef<'static, Settings<'static>> = OnceRef::new();

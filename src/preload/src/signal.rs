@@ -11,7 +11,9 @@
 use crate::elf::auxiliary;
 use crate::exit::{End, clean_up};
 use crate::next::Next;
+use crate::process::TRACKER;
 use core::ffi::{c_int, c_void};
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use libc::{SIG_DFL, sighandler_t};
 use tmpshim_core::sys::{self, KernelSigaction, rt_sigaction};
@@ -22,6 +24,7 @@ const _: unsafe extern "C" fn(*const libc::stack_t, *mut libc::stack_t) -> c_int
 
 const LAST: usize = 64;
 const SA_RESTORER: u64 = 0x0400_0000;
+const SIG_HOLD: sighandler_t = 2;
 
 /// Something was tracked: handlers stand where the default was.
 static WATCHING: AtomicBool = AtomicBool::new(false);
@@ -64,25 +67,28 @@ const fn is_fault(signal: c_int) -> bool {
 
 /// Puts our handler where the default is, the first time something is about to be tracked. Any thread.
 pub(crate) fn watch() {
-    if WATCHING.swap(true, Ordering::AcqRel) {
+    // A forked child starts with nothing tracked, and perhaps with every disposition reset (CLONE_CLEAR_SIGHAND).
+    if WATCHING.swap(true, Ordering::AcqRel) && TRACKER.is_in_use() {
         return;
     }
     if sys::alternate_stack().is_some_and(|(_, size)| size < enough()) {
         SMALL_STACK.store(true, Ordering::Relaxed);
     }
     for signal in 1..=LAST as c_int {
+        stand_in(signal);
+    }
+}
+
+/// Takes our place, whatever that is for what the kernel has now.
+fn stand_in(signal: c_int) {
+    if is_terminating(signal) {
         stand_in_for_default(signal);
+        stand_in_for_once(signal);
     }
 }
 
 fn is_ours(action: &KernelSigaction) -> bool {
     action.handler == (on_signal as *const ()).addr()
-}
-
-/// Whether the program sees SIG_DFL.
-pub(crate) fn is_default(signal: c_int) -> bool {
-    // SAFETY: nothing is changed.
-    unsafe { rt_sigaction(signal, None) }.is_ok_and(|action| action.handler == SIG_DFL || is_ours(&action))
 }
 
 /// Puts our handler where the kernel has SIG_DFL.
@@ -148,6 +154,51 @@ fn remembered(signal: c_int) -> KernelSigaction {
     action
 }
 
+/// A handler that is to run once (SA_RESETHAND): the kernel goes back to the default by itself, and would go past us. So
+/// ours stands there in its place, puts the default's stand-in back, and calls it.
+extern "C" fn run_once(signal: c_int, information: *mut libc::siginfo_t, context: *mut c_void) {
+    let Some(once) = ONCE.get(signal as usize) else { return };
+    let handler = once.load(Ordering::Relaxed) as usize;
+    back_to_default(signal);
+    stand_in_for_default(signal);
+    if handler > libc::SIG_IGN {
+        // SAFETY: the program's own handler, called as the kernel would: all three arguments are given to any handler.
+        unsafe {
+            let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = core::mem::transmute(handler);
+            handler(signal, information, context);
+        }
+    }
+}
+
+/// The program's own handlers in whose place [`run_once`] stands.
+static ONCE: [AtomicU64; LAST + 1] = [const { AtomicU64::new(0) }; LAST + 1];
+
+fn is_run_once(handler: usize) -> bool {
+    handler == (run_once as *const ()).addr()
+}
+
+/// Stands in for a handler that is to run once, if there is one.
+fn stand_in_for_once(signal: c_int) {
+    // SAFETY: nothing is changed.
+    let Ok(mut action) = (unsafe { rt_sigaction(signal, None) }) else { return };
+    if action.handler <= libc::SIG_IGN
+        || action.flags & libc::SA_RESETHAND as u64 == 0
+        || is_run_once(action.handler)
+        || is_ours(&action)
+    {
+        return;
+    }
+    if let Some(once) = ONCE.get(signal as usize) {
+        once.store(action.handler as u64, Ordering::Relaxed);
+        // What is left of it when it has run.
+        remember(signal, &KernelSigaction { handler: SIG_DFL, ..action });
+        action.handler = (run_once as *const ()).addr();
+        action.flags = action.flags & !(libc::SA_RESETHAND as u32 as u64) | libc::SA_SIGINFO as u64;
+        // SAFETY: our handler does what the kernel would, and then calls the program's.
+        let _ = unsafe { rt_sigaction(signal, Some(&action)) };
+    }
+}
+
 /// What the kernel would have without us.
 pub(crate) fn back_to_default(signal: c_int) {
     // SAFETY: SIG_DFL.
@@ -160,7 +211,7 @@ pub(crate) fn unblock(signal: c_int) {
     sys::set_signal_mask(mask & !(1 << (signal - 1)));
 }
 
-extern "C" fn on_signal(signal: c_int, information: *mut libc::siginfo_t, _: *mut c_void) {
+extern "C" fn on_signal(signal: c_int, information: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: SA_SIGINFO, so the kernel gives a whole one.
     let sent = unsafe { (*information).si_code } <= 0;
     if sent && sys::getpid() == 1 {
@@ -169,6 +220,12 @@ extern "C" fn on_signal(signal: c_int, information: *mut libc::siginfo_t, _: *mu
     }
     clean_up(End::Signal);
     back_to_default(signal);
+    // sigsuspend(2) and ppoll(2) let a signal in whose mask comes back when the handler returns.
+    // SAFETY: the kernel gives a whole context; its signal set begins with the kernel's.
+    unsafe {
+        let mask = (&raw mut (*context.cast::<libc::ucontext_t>()).uc_sigmask).cast::<u64>();
+        mask.write_unaligned(mask.read_unaligned() & !(1 << (signal - 1)));
+    }
     // SAFETY: as above. Blocked until this returns, like everything.
     if unsafe { sys::queue_to_self(signal, information) }.is_err() {
         let _ = sys::raise(signal);
@@ -185,7 +242,18 @@ extern "C" fn restorer() {
 /// After a call that may have changed a disposition: the default is ours again.
 fn settle(signal: c_int) {
     if WATCHING.load(Ordering::Relaxed) {
-        stand_in_for_default(signal);
+        stand_in(signal);
+    }
+}
+
+/// The handler that the program gave, for one of ours.
+fn shown(signal: c_int, handler: usize) -> usize {
+    if handler == (on_signal as *const ()).addr() {
+        SIG_DFL
+    } else if is_run_once(handler) {
+        ONCE.get(signal as usize).map_or(SIG_DFL, |once| once.load(Ordering::Relaxed) as usize)
+    } else {
+        handler
     }
 }
 
@@ -214,7 +282,7 @@ macro_rules! sigactions {
                     // SAFETY: libc has just written to it.
                     hide(signal, unsafe { &mut *old });
                 }
-                stand_in_for_default(signal);
+                stand_in(signal);
             }
             answer
         }
@@ -226,13 +294,14 @@ sigactions! {
     __sigaction, UNDERSCORE_SIGACTION, c"__sigaction";
 }
 
-/// Shows the default that our handler stands for.
+/// Shows what our handler stands for.
 fn hide(signal: c_int, old: &mut libc::sigaction) {
-    if old.sa_sigaction != (on_signal as *const ()).addr() {
+    let handler = shown(signal, old.sa_sigaction);
+    if handler == old.sa_sigaction {
         return;
     }
     let default = remembered(signal);
-    old.sa_sigaction = SIG_DFL;
+    old.sa_sigaction = handler;
     old.sa_flags = default.flags as c_int;
     // SAFETY: a null function pointer is None; the kernel gave what it holds.
     old.sa_restorer = unsafe { core::mem::transmute::<usize, Option<extern "C" fn()>>(default.restorer) };
@@ -257,7 +326,7 @@ macro_rules! signals {
             // SAFETY: the program's own arguments, handed on.
             let old = unsafe { $next.get()(signal, handler) };
             settle(signal);
-            if old == (on_signal as *const ()).addr() { SIG_DFL } else { old }
+            shown(signal, old)
         }
     )*};
 }
@@ -268,7 +337,50 @@ signals! {
     ssignal, SSIGNAL, c"ssignal";
     sysv_signal, SYSV_SIGNAL, c"sysv_signal";
     __sysv_signal, UNDERSCORE_SYSV_SIGNAL, c"__sysv_signal";
-    sigset, SIGSET, c"sigset";
+}
+
+static SIGSET: Next<Signal> = Next::new(c"sigset", raw_signal);
+
+/// sigset(3). It also lets a signal through that was held, before anything could be put in the default's place: so where
+/// the program asks for the default, libc only holds the signal, and it is let through here.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn sigset(signal: c_int, handler: sighandler_t) -> sighandler_t {
+    let to_default = handler == SIG_DFL && WATCHING.load(Ordering::Relaxed) && is_terminating(signal);
+    // SAFETY: the program's own arguments, handed on.
+    let old = unsafe { SIGSET.get()(signal, if to_default { SIG_HOLD } else { handler }) };
+    let old = shown(signal, old);
+    if to_default && old != libc::SIG_ERR {
+        let default = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: all zero is SIG_DFL without flags. Through libc, which leaves its own restorer.
+        unsafe { SIGACTION.get()(signal, default.as_ptr(), core::ptr::null_mut()) };
+        stand_in(signal);
+        unblock(signal);
+    } else {
+        settle(signal);
+    }
+    old
+}
+
+type SigInterrupt = unsafe extern "C" fn(c_int, c_int) -> c_int;
+
+unsafe extern "C" fn raw_siginterrupt(_: c_int, _: c_int) -> c_int {
+    crate::errno::set(libc::ENOSYS);
+    -1
+}
+
+static SIGINTERRUPT: Next<SigInterrupt> = Next::new(c"siginterrupt", raw_siginterrupt);
+
+/// siginterrupt(3): libc reads the disposition, changes a flag and writes it back. It gets the default to do that on.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn siginterrupt(signal: c_int, flag: c_int) -> c_int {
+    // SAFETY: nothing is changed.
+    if WATCHING.load(Ordering::Relaxed) && unsafe { rt_sigaction(signal, None) }.is_ok_and(|action| is_ours(&action)) {
+        back_to_default(signal);
+    }
+    // SAFETY: the program's own arguments, handed on.
+    let answer = unsafe { SIGINTERRUPT.get()(signal, flag) };
+    settle(signal);
+    answer
 }
 
 type AltStack = unsafe extern "C" fn(*const libc::stack_t, *mut libc::stack_t) -> c_int;

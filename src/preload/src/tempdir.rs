@@ -2,7 +2,7 @@
 
 use crate::errno;
 use crate::next::{CORE, MKDIR, MKDIRAT, Next};
-use crate::process::{TRACKER, program, settings};
+use crate::process::{HAS_KEPT, TRACKER, program, settings};
 use crate::signal;
 use core::ffi::{c_char, c_int};
 use core::ptr::null_mut;
@@ -10,10 +10,12 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use libc::mode_t;
 use tmpshim_core::settings::Cleanup;
 use tmpshim_core::sys;
-use tmpshim_core::tempdir::{make, track};
+use tmpshim_core::tempdir::{make, note, track};
 
 const _: unsafe extern "C" fn(*mut c_char) -> *mut c_char = libc::mkdtemp;
 const _: unsafe extern "C" fn(*const c_char, mode_t) -> c_int = libc::mkdir;
+const _: RmDir = libc::rmdir;
+const _: UnlinkAt = libc::unlinkat;
 const _: unsafe extern "C" fn(c_int, *const c_char, mode_t) -> c_int = libc::mkdirat;
 
 type MakeDirectory = unsafe extern "C" fn(*mut c_char) -> *mut c_char;
@@ -43,7 +45,7 @@ fn is_tracked() -> bool {
 /// mkdtemp(3).
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn mkdtemp(template: *mut c_char) -> *mut c_char {
-    if template.is_null() {
+    if !sys::is_readable_string(template) {
         errno::set(libc::EFAULT);
         return null_mut();
     }
@@ -80,12 +82,71 @@ pub(crate) unsafe extern "C" fn mkdirat(directory: c_int, path: *const c_char, m
 /// Records a directory that the program has just made, where it is to be; hands its answer on.
 #[inline]
 pub(crate) fn track_made(directory: c_int, path: *const c_char, made: c_int) -> c_int {
-    if made == 0 && !settings().track.is_empty() && is_tracked() {
+    if made == 0 {
         let before = errno::get();
-        signal::watch();
-        // SAFETY: mkdirat has just succeeded with it.
-        unsafe { track(directory, path, settings(), &TRACKER) };
+        if !settings().track.is_empty() && is_tracked() {
+            signal::watch();
+            // SAFETY: mkdirat has just succeeded with it.
+            unsafe { track(directory, path, settings(), &TRACKER) };
+        } else {
+            // SAFETY: as above.
+            unsafe { note(directory, path, &TRACKER) };
+        }
         errno::set(before);
     }
     made
+}
+
+type RmDir = unsafe extern "C" fn(*const c_char) -> c_int;
+type UnlinkAt = unsafe extern "C" fn(c_int, *const c_char, c_int) -> c_int;
+
+unsafe extern "C" fn raw_rmdir(path: *const c_char) -> c_int {
+    // SAFETY: the program's own argument, for the kernel to judge.
+    unsafe { raw_unlinkat(sys::CWD, path, libc::AT_REMOVEDIR) }
+}
+
+unsafe extern "C" fn raw_unlinkat(directory: c_int, path: *const c_char, flags: c_int) -> c_int {
+    errno::answer(sys::unlinkat(directory, path, flags).map(|()| 0), errno::get())
+}
+
+static RMDIR: Next<RmDir> = Next::new(c"rmdir", raw_rmdir);
+static UNLINKAT: Next<UnlinkAt> = Next::new(c"unlinkat", raw_unlinkat);
+
+/// rmdir(2): a directory that only holds hidden names of files that were closed is empty to the program (T6).
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn rmdir(path: *const c_char) -> c_int {
+    // SAFETY: the program's own argument, handed on.
+    let native = || unsafe { RMDIR.get()(path) };
+    let before = errno::get();
+    let answer = native();
+    if answer != 0 && gave_up_names() { retry(native, before) } else { answer }
+}
+
+/// unlinkat(2), as rmdir where it is one.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn unlinkat(directory: c_int, path: *const c_char, flags: c_int) -> c_int {
+    // SAFETY: the program's own arguments, handed on.
+    let native = || unsafe { UNLINKAT.get()(directory, path, flags) };
+    let before = errno::get();
+    let answer = native();
+    let is_rmdir = flags & libc::AT_REMOVEDIR != 0;
+    if answer != 0 && is_rmdir && gave_up_names() { retry(native, before) } else { answer }
+}
+
+/// Whether a directory was called not empty, and hidden names were looked through since.
+fn gave_up_names() -> bool {
+    let error = errno::get();
+    let worth_it = matches!(error, libc::ENOTEMPTY | libc::EEXIST) && HAS_KEPT.load(Ordering::Relaxed);
+    if worth_it {
+        TRACKER.reclaim_files(u32::MAX);
+    }
+    worth_it
+}
+
+fn retry(native: impl Fn() -> c_int, before: c_int) -> c_int {
+    let answer = native();
+    if answer == 0 {
+        errno::set(before);
+    }
+    answer
 }

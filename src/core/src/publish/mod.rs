@@ -16,13 +16,13 @@ use crate::name::{Kind, Name};
 use crate::next::Next;
 use crate::sys;
 use crate::text::{PATH_MAX, Text, fd_path, split};
-use crate::tmpfile::mode::Rules;
+use crate::tmpfile::mode::{Rules, is_fuse};
 use crate::tracker::Tracker;
 use core::ffi::{CStr, c_char};
 use rustix::fd::{AsFd, BorrowedFd, RawFd};
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom, StatxFlags, fchmod, fcntl_getfl, linkat, renameat_with, seek,
-    statx, unlinkat,
+    AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom, fchmod, fcntl_getfl, fstat, linkat, renameat_with, seek,
+    unlinkat,
 };
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use source::Source;
@@ -64,6 +64,9 @@ pub unsafe fn publish(
     let mut name = Text::<256>::new().also(name);
     let name = name.as_c_str().ok_or(Errno::NAMETOOLONG)?;
     let parent = open_parent(directory, parent, next)?;
+    if is_elsewhere(source, &parent) {
+        return Err(Errno::XDEV);
+    }
     if !source.mark.unlinked {
         return publish_kept(source, &parent, name, tracker);
     }
@@ -74,15 +77,16 @@ pub unsafe fn publish(
 }
 
 /// High-level FUSE servers (bindfs, sshfs, ntfs-3g) rename a file that is unlinked while it is open, so it still has a
-/// name there and can be linked, once the kernel has looked at its link count again. Nothing where that is not so.
+/// name there and can be linked, once the kernel has been told its link count again: libfuse does that in the answer to
+/// a change of attributes. Nothing where that is not so.
 fn publish_as_it_is(source: &Source, parent: &Fd, name: &CStr) -> Option<Result<(), Errno>> {
     let number = source.fd?;
     // SAFETY: the program's own descriptor, in the middle of its own call.
     let fd = unsafe { sys::borrow(number) };
-    let seen = statx(fd, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC, StatxFlags::NLINK).ok()?;
-    if seen.stx_nlink == 0 {
+    if !is_fuse(fd) {
         return None;
     }
+    sys::fchmod(fd, fstat(fd).ok()?.st_mode & 0o7777).ok()?;
     match linkat(CWD, fd_path(fd).as_c_str()?, parent, name, AtFlags::SYMLINK_FOLLOW) {
         Ok(()) => {
             // On FUSE each name is a node with a cache of its own: through the old one, readers of the new one would
@@ -95,6 +99,14 @@ fn publish_as_it_is(source: &Source, parent: &Fd, name: &CStr) -> Option<Result<
         Err(Errno::EXIST) => Some(Err(Errno::EXIST)),
         Err(_) => None,
     }
+}
+
+/// Whether file and target lie on different mounts, which linkat(2) does not cross.
+fn is_elsewhere(source: &Source, parent: &Fd) -> bool {
+    let Some(number) = source.fd else { return false };
+    // SAFETY: the program's own descriptor, in the middle of its own call.
+    let (one, other) = (identity::mount_of(unsafe { sys::borrow(number) }), identity::mount_of(parent.as_fd()));
+    one.is_some() && other.is_some() && one != other
 }
 
 fn open_parent(directory: RawFd, path: &[u8], next: &Next) -> Result<Fd, Errno> {
@@ -170,14 +182,16 @@ fn publish_kept(source: &Source, parent: &Fd, name: &CStr, tracker: &Tracker) ->
     let hidden = hidden.as_c_str().ok_or(Errno::NAMETOOLONG)?;
     linkat(CWD, hidden, parent, name, AtFlags::empty())?;
     let moved = source.fd.and_then(|fd| Moved::prepare(fd, parent, name).ok());
+    if let Some(moved) = &moved
+        && let Some(mode) = mode.and_then(|mode| created_mode(hidden, mode))
+        // Not where the program has widened it already, in a way that we have not seen.
+        && fstat(&moved.to).is_ok_and(|seen| seen.st_mode & 0o7077 == 0)
+    {
+        // Through the descriptor of the final name: attributes are cached for each name.
+        let _ = fchmod(&moved.to, Mode::from_raw_mode(mode));
+    }
     let _ = unlinkat(CWD, hidden, AtFlags::empty());
     tracker.forget_file(link);
-    if let Some(mode) = created_mode(hidden, mode)
-        && let Some(fd) = source.fd
-    {
-        // SAFETY: the program's own descriptor, in the middle of its own call.
-        let _ = fchmod(unsafe { sys::borrow(fd) }, Mode::from_raw_mode(mode));
-    }
     if let Some(moved) = moved {
         moved.settle();
     }

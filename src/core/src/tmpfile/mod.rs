@@ -4,7 +4,7 @@ pub mod mode;
 pub mod plan;
 pub mod survey;
 
-use crate::fd::Fd;
+use crate::fd::{Fd, openat};
 use crate::identity;
 use crate::name::{Kind, Name};
 use crate::next::Next;
@@ -15,7 +15,7 @@ use core::ffi::{CStr, c_char};
 use core::mem::size_of;
 use plan::OpenHow;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use rustix::fs::{AtFlags, CWD, Mode, fchmod, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fchmod, mkdirat, unlinkat};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use survey::{Survey, Unlinked};
 
@@ -69,15 +69,16 @@ pub unsafe fn stand_in(request: &Request, refusal: Option<Errno>, means: &Means<
         Ok(directory) => directory,
         Err(error) => return Err(refusal.unwrap_or(error)),
     };
-    let file = match means.survey.ask(directory.as_fd()) {
-        Unlinked::Works => None,
+    let survey = means.survey.ask(directory.as_fd());
+    let file = match survey {
+        Unlinked::Works | Unlinked::Hides => None,
         Unlinked::Breaks => kept(&directory, request, means)?,
         Unlinked::Impossible => return Err(refusal.unwrap_or(Errno::OPNOTSUPP)),
     };
     if let Some(file) = file {
         return Ok((hand_over(file, directory, request.flags), Made::Kept));
     }
-    match unlinked(&directory, request, means.next) {
+    match unlinked(&directory, request, means.next, survey) {
         Ok(file) => Ok((hand_over(file, directory, request.flags), Made::Unlinked)),
         // SAFETY: the directory was opened by this path, so it can be read.
         Err(Errno::MFILE) if request.resolve == 0 => unsafe { in_one_slot(request, directory, means.next) },
@@ -124,15 +125,65 @@ fn fresh_name(flags: i32) -> Result<Name, Errno> {
     Name::fresh(if flags & libc::O_EXCL == 0 { Kind::Linkable } else { Kind::Exclusive })
 }
 
-fn unlinked(directory: &Fd, request: &Request, next: &Next) -> Result<Fd, Errno> {
+fn unlinked(directory: &Fd, request: &Request, next: &Next, survey: Unlinked) -> Result<Fd, Errno> {
+    let mut created = None;
+    if mode::needs_more(request.mode) {
+        created = mode::Rules::of(directory.as_fd(), request.mode).created();
+    }
+    // Somebody who looked the name up before it was gone may come to the check of permissions after it: on
+    // fuse-overlayfs one try in 250 got in (seen). In a directory that nobody else may enter there is nothing to look up.
+    // Where the server keeps a name of its own, that directory could not be removed while the file is open.
+    let file = match (is_for_others(created) && survey == Unlinked::Works).then(|| Private::make(directory)).flatten() {
+        Some(private) => create_unlinked(private.directory.as_fd(), request, next)?,
+        None => create_unlinked(directory.as_fd(), request, next)?,
+    };
+    complete_mode(&file, created);
+    Ok(file)
+}
+
+fn create_unlinked(directory: BorrowedFd<'_>, request: &Request, next: &Next) -> Result<Fd, Errno> {
     let name = fresh_name(request.flags)?;
-    let file = create(directory.as_fd(), request, &name, next)?;
+    let file = create(directory, request, &name, next)?;
     // A name that cannot be removed again: the program gets the answer it had.
     unlinkat(directory, name.as_c_str(), AtFlags::empty()).map_err(|_| Errno::OPNOTSUPP)?;
-    if mode::needs_more(request.mode) {
-        complete_mode(&file, mode::Rules::of(directory.as_fd(), request.mode).created());
-    }
     Ok(file)
+}
+
+/// Whether anybody but the owner is to be allowed anything.
+fn is_for_others(created: Option<u32>) -> bool {
+    created.is_some_and(|mode| mode & 0o077 != 0)
+}
+
+/// A hidden directory of ours that nobody else may enter, removed when this goes. A file in it gets the group and the
+/// ACL that it would have got beside it: both are handed down.
+struct Private<'a> {
+    above: &'a Fd,
+    name: Name,
+    directory: Fd,
+}
+
+impl<'a> Private<'a> {
+    /// Nothing where it cannot be made.
+    fn make(above: &'a Fd) -> Option<Self> {
+        let name = Name::fresh(Kind::Private).ok()?;
+        mkdirat(above, name.as_c_str(), Mode::RWXU).ok()?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = openat(above, name.as_c_str(), flags, Mode::empty());
+        let Ok(directory) = opened else {
+            let _ = unlinkat(above, name.as_c_str(), AtFlags::REMOVEDIR);
+            return None;
+        };
+        let private = Self { above, name, directory };
+        // In a directory that others may write to, without the sticky bit, it may have been swapped for theirs.
+        let seen = identity::of(private.directory.as_fd()).ok()?;
+        (seen.uid == rustix::process::geteuid().as_raw() && seen.mode & 0o077 == 0).then_some(private)
+    }
+}
+
+impl Drop for Private<'_> {
+    fn drop(&mut self) {
+        let _ = unlinkat(self.above, self.name.as_c_str(), AtFlags::REMOVEDIR);
+    }
 }
 
 /// Adds what the program asked for beyond the owner's permissions. A filesystem that refuses keeps what it made.
@@ -145,7 +196,7 @@ fn complete_mode(file: &Fd, created: Option<u32>) {
 /// T6: a file that keeps a hidden name. Nothing where nobody could remove the name later.
 fn kept(directory: &Fd, request: &Request, means: &Means<'_>) -> Result<Option<Fd>, Errno> {
     let Some(tracker) = means.tracker else { return Ok(None) };
-    tracker.reclaim_files();
+    tracker.reclaim_a_few_files();
     let name = fresh_name(request.flags)?;
     let mut path = Text::<PATH_MAX>::new();
     let Some(length) = fd_path(directory.as_fd())
@@ -159,7 +210,7 @@ fn kept(directory: &Fd, request: &Request, means: &Means<'_>) -> Result<Option<F
     if path.is_cut() || path.as_bytes().first() != Some(&b'/') {
         return Ok(None);
     }
-    let Some(ticket) = tracker.reserve(path.as_bytes(), Entry::File { mode: request.mode & 0o7777 }) else {
+    let Some(ticket) = tracker.reserve(path.as_bytes(), Entry::File { mode: Some(request.mode & 0o7777) }) else {
         return Ok(None);
     };
     ticket.announce();
@@ -212,7 +263,9 @@ unsafe fn in_one_slot(request: &Request, directory: Fd, next: &Next) -> Result<(
     let fd = unsafe { (next.openat)(request.directory, path.as_ptr(), flags, mode::while_named(request.mode)) }?;
     // SAFETY: just opened, owned by nobody else.
     let file = unsafe { Fd::own(fd) };
-    unlink_open_file(&file).or_else(|_| sys::unlinkat(request.directory, path)).map_err(|_| Errno::MFILE)?;
+    unlink_open_file(&file)
+        .or_else(|_| sys::unlinkat(request.directory, path.as_ptr(), 0))
+        .map_err(|_| Errno::MFILE)?;
     complete_mode(&file, created);
     if request.flags & libc::O_CLOEXEC == 0 {
         let _ = fcntl_setfd(&file, FdFlags::empty());

@@ -9,15 +9,18 @@ use crate::identity;
 use crate::name::{Kind, Name};
 use crate::text::fd_path;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use rustix::fd::BorrowedFd;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, readlinkat_raw, statx, unlinkat};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, fchmod, linkat, readlinkat_raw, statx, unlinkat};
 use rustix::io::{Errno, pread, pwrite};
 
 /// What becomes of a file whose name is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unlinked {
-    /// It can be used as before.
+    /// It can be used as before, and really has no name.
     Works,
+    /// It can be used as before, but the server keeps a name of its own for it (`.fuse_hidden…`, `.nfs…`) in the same
+    /// directory, until it is closed.
+    Hides,
     /// Something fails: keep a hidden name.
     Breaks,
     /// A name could not be removed at all: make none.
@@ -51,24 +54,33 @@ impl Survey {
         }
         let key = filesystem.map(|filesystem| key(filesystem.device, filesystem.mount));
         if let Some(key) = key {
-            let known = self.entries.iter().map(|entry| entry.load(Relaxed)).find(|entry| entry >> 1 == key);
+            let known = self.entries.iter().map(|entry| entry.load(Relaxed)).find(|entry| entry >> 2 == key);
             if let Some(entry) = known {
-                return if entry & 1 == 0 { Unlinked::Works } else { Unlinked::Breaks };
+                return match entry & 3 {
+                    0 => Unlinked::Works,
+                    1 => Unlinked::Hides,
+                    _ => Unlinked::Breaks,
+                };
             }
         }
         let Some(found) = attempt(directory) else { return Unlinked::Works };
         let slot = self.oldest.fetch_add(1, Relaxed) % self.entries.len();
         if let (Some(key), Some(entry)) = (key, self.entries.get(slot)) {
-            entry.store(key << 1 | u64::from(found == Unlinked::Breaks), Relaxed);
+            let found = match found {
+                Unlinked::Works => 0,
+                Unlinked::Hides => 1,
+                _ => 2,
+            };
+            entry.store(key << 2 | found, Relaxed);
         }
         found
     }
 }
 
-/// Mixes device and mount into 63 bits, never 0.
+/// Mixes device and mount into 62 bits, never 0.
 fn key(device: u64, mount: u64) -> u64 {
     let mixed = device.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ mount.wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
-    (mixed >> 1) | 1
+    (mixed >> 2) | 1
 }
 
 /// Does with a file of our own what programs do with theirs.
@@ -78,6 +90,7 @@ fn attempt(directory: BorrowedFd<'_>) -> Option<Unlinked> {
     let file = openat(directory, name.as_c_str(), flags, Mode::RUSR | Mode::WUSR).ok()?;
     unlinkat(directory, name.as_c_str(), AtFlags::empty()).ok()?;
     match use_unlinked(&file) {
+        Ok(()) if still_has_a_name(directory, &file) => Some(Unlinked::Hides),
         Ok(()) => Some(Unlinked::Works),
         // Says nothing about the filesystem.
         Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::ACCESS | Errno::PERM | Errno::NOSPC | Errno::DQUOT) => {
@@ -88,7 +101,7 @@ fn attempt(directory: BorrowedFd<'_>) -> Option<Unlinked> {
 }
 
 fn use_unlinked(file: &Fd) -> Result<(), Errno> {
-    let fd = rustix::fd::AsFd::as_fd(file);
+    let fd = file.as_fd();
     let mut byte = [0u8; 1];
     // Attributes are cached for a second: only a forced look asks the server.
     match statx(fd, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC, StatxFlags::BASIC_STATS) {
@@ -109,6 +122,21 @@ fn use_unlinked(file: &Fd) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Whether the server still has a name for it: then it can be linked, once the kernel has been told the link count again,
+/// which libfuse does in the answer to a change of attributes and only there. (The count itself is no help:
+/// fuse-overlayfs says 1 and has no name.)
+fn still_has_a_name(directory: BorrowedFd<'_>, file: &Fd) -> bool {
+    let Ok(name) = Name::fresh(Kind::Probe) else { return false };
+    let mut path = fd_path(file.as_fd());
+    let Some(path) = path.as_c_str() else { return false };
+    let _ = fchmod(file, Mode::RUSR | Mode::WUSR);
+    let linked = linkat(CWD, path, directory, name.as_c_str(), AtFlags::SYMLINK_FOLLOW).is_ok();
+    if linked {
+        let _ = unlinkat(directory, name.as_c_str(), AtFlags::empty());
+    }
+    linked
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,7 +153,7 @@ mod tests {
         assert_ne!(known, 0);
         assert_eq!(survey.ask(directory.as_fd()), Unlinked::Works);
         assert_eq!(survey.entries[1].load(Relaxed), 0);
-        survey.entries[0].store(known | 1, Relaxed);
+        survey.entries[0].store(known | 2, Relaxed);
         assert_eq!(survey.ask(directory.as_fd()), Unlinked::Breaks);
         std::fs::remove_dir(&root).unwrap();
     }

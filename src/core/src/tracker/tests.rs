@@ -107,23 +107,39 @@ fn t6_a_closed_file_loses_its_hidden_name_and_an_open_one_keeps_it() {
     let mut open = Vec::new();
     for number in 0..100 {
         let path = format!("{}/{number}", root.display());
-        let ticket = tracker.reserve(path.as_bytes(), Entry::File { mode: 0o644 }).unwrap();
+        let ticket = tracker.reserve(path.as_bytes(), Entry::File { mode: Some(0o644) }).unwrap();
         ticket.announce();
         let file = fs::File::create(&path).unwrap();
         ticket.confirm(&identity::of(std::os::fd::AsFd::as_fd(&file)).unwrap().identity);
         if number % 10 == 0 {
             open.push(file);
         }
-        tracker.reclaim_files();
+        tracker.reclaim_a_few_files();
     }
     for _ in 0..30 {
-        tracker.reclaim_files();
+        tracker.reclaim_a_few_files();
     }
     assert_eq!(fs::read_dir(&root).unwrap().count(), open.len());
     let kept = format!("{}/0", root.display());
-    assert_eq!(tracker.mode_of_file(kept.as_bytes()), Some(0o644));
+    assert_eq!(tracker.mode_of_file(kept.as_bytes()), Some(Some(0o644)));
+    tracker.keep_mode_of_file(kept.as_bytes());
+    assert_eq!(tracker.mode_of_file(kept.as_bytes()), Some(None));
     assert_eq!(tracker.mode_of_file(b"/other"), None);
     tracker.clean_up(Cleanup::Off, |_| {});
     assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
     fs::remove_dir(root).unwrap();
+}
+
+#[test]
+fn d6_a_record_goes_when_a_new_directory_looks_the_same() {
+    let tracker = Tracker::new();
+    let weak = Identity { device: 1, inode: 2, birth: 0, generation: 0, mount: 3 };
+    for path in [&b"/nowhere/one"[..], b"/nowhere/two"] {
+        let ticket = tracker.reserve(path, Entry::Directory).unwrap();
+        ticket.announce();
+        ticket.confirm(&weak);
+    }
+    let mut left = Vec::new();
+    tracker.clean_up(Cleanup::All, |cleaned| left.push(cleaned.path.to_owned()));
+    assert_eq!(left, [c"/nowhere/two".to_owned()]);
 }
