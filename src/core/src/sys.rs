@@ -325,6 +325,11 @@ pub fn getpid() -> u32 {
     call!(libc::SYS_getpid).unwrap_or(0) as u32
 }
 
+/// The calling thread, in its own pid namespace.
+pub fn gettid() -> u32 {
+    call!(libc::SYS_gettid).unwrap_or(0) as u32
+}
+
 /// Ends the process with `status`, all threads, running nothing.
 pub fn exit_group(status: i32) -> ! {
     loop {

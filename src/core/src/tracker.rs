@@ -127,6 +127,8 @@ struct Page {
     pid: AtomicU32,
     /// The pid as `/proc/self` tells it, which is in the namespace of whoever mounted it; 0 without /proc.
     outer_pid: AtomicU32,
+    /// The thread that is moving in.
+    mover: AtomicU32,
     cleaning: AtomicU32,
     /// The upper end of the stack that a clean-up runs on.
     stack: AtomicPtr<u8>,
@@ -208,18 +210,23 @@ impl Tracker {
         // SAFETY: not null, and never unmapped once it is in `self.page`.
         let page = unsafe { page.as_ref() }?;
         if page.stage.compare_exchange(NOBODY, MOVING_IN, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            page.mover.store(sys::gettid(), Ordering::Relaxed);
             page.pid.store(sys::getpid(), Ordering::Relaxed);
             page.outer_pid.store(outer_pid(), Ordering::Relaxed);
             page.stack.store(stack::map().map_or(null_mut(), NonNull::as_ptr), Ordering::Relaxed);
             page.stage.store(SETTLED, Ordering::Release);
+            sys::wake_all(&page.stage);
         }
-        // Another thread may be moving in right now: that is a few system calls, and whoever comes meanwhile (or a
-        // signal handler in the middle of it) goes untracked after a while rather than wait for ever.
-        for _ in 0..10_000 {
-            if page.stage.load(Ordering::Acquire) == SETTLED {
+        // Another thread is moving in: that is a few system calls. Not waited for where it is this very one, in the middle
+        // of which a signal handler makes a directory, or where it does not come back (a child that shared our memory and
+        // was killed): then the directory goes untracked.
+        for _ in 0..50 {
+            let waits =
+                page.stage.load(Ordering::Acquire) == MOVING_IN && page.mover.load(Ordering::Relaxed) != sys::gettid();
+            if !waits {
                 break;
             }
-            core::hint::spin_loop();
+            sys::wait_while(&page.stage, MOVING_IN);
         }
         self.mine()
     }

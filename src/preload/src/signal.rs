@@ -60,7 +60,7 @@ const fn is_terminating(signal: c_int) -> bool {
         && signal <= LAST as c_int
 }
 
-/// Signals that an instruction raises: only these are delivered to a pid 1 that has no handler.
+/// Signals that an instruction raises.
 const fn is_fault(signal: c_int) -> bool {
     matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE)
 }
@@ -93,8 +93,8 @@ fn is_ours(action: &KernelSigaction) -> bool {
 
 /// Puts our handler where the kernel has SIG_DFL.
 fn stand_in_for_default(signal: c_int) {
-    // The kernel keeps what has no handler from a pid 1, and would not with one.
-    if !is_terminating(signal) || sys::getpid() == 1 && !is_fault(signal) {
+    // The kernel keeps a signal that has no handler from a pid 1, and with one it would interrupt what that is doing.
+    if !is_terminating(signal) || sys::getpid() == 1 {
         return;
     }
     // SAFETY: nothing is changed.
@@ -215,7 +215,7 @@ extern "C" fn on_signal(signal: c_int, information: *mut libc::siginfo_t, contex
     // SAFETY: SA_SIGINFO, so the kernel gives a whole one.
     let sent = unsafe { (*information).si_code } <= 0;
     if sent && sys::getpid() == 1 {
-        // Without us it would not have been delivered.
+        // Inherited by the first process of a new namespace. Without us it would not have been delivered.
         return;
     }
     clean_up(End::Signal);

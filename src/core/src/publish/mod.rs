@@ -16,7 +16,7 @@ use crate::name::{Kind, Name};
 use crate::next::Next;
 use crate::sys;
 use crate::text::{PATH_MAX, Text, fd_path, split};
-use crate::tmpfile::mode::{Rules, is_fuse};
+use crate::tmpfile::mode::Rules;
 use crate::tracker::Tracker;
 use core::ffi::{CStr, c_char};
 use rustix::fd::{AsFd, BorrowedFd, RawFd};
@@ -70,35 +70,7 @@ pub unsafe fn publish(
     if !source.mark.unlinked {
         return publish_kept(source, &parent, name, tracker);
     }
-    if let Some(answer) = publish_as_it_is(source, &parent, name) {
-        return answer;
-    }
     publish_copy(source, &parent, name)
-}
-
-/// High-level FUSE servers (bindfs, sshfs, ntfs-3g) rename a file that is unlinked while it is open, so it still has a
-/// name there and can be linked, once the kernel has been told its link count again: libfuse does that in the answer to
-/// a change of attributes. Nothing where that is not so.
-fn publish_as_it_is(source: &Source, parent: &Fd, name: &CStr) -> Option<Result<(), Errno>> {
-    let number = source.fd?;
-    // SAFETY: the program's own descriptor, in the middle of its own call.
-    let fd = unsafe { sys::borrow(number) };
-    if !is_fuse(fd) {
-        return None;
-    }
-    sys::fchmod(fd, fstat(fd).ok()?.st_mode & 0o7777).ok()?;
-    match linkat(CWD, fd_path(fd).as_c_str()?, parent, name, AtFlags::SYMLINK_FOLLOW) {
-        Ok(()) => {
-            // On FUSE each name is a node with a cache of its own: through the old one, readers of the new one would
-            // see a stale size for a second.
-            if let Ok(moved) = Moved::prepare(number, parent, name) {
-                moved.settle();
-            }
-            Some(Ok(()))
-        }
-        Err(Errno::EXIST) => Some(Err(Errno::EXIST)),
-        Err(_) => None,
-    }
 }
 
 /// Whether file and target lie on different mounts, which linkat(2) does not cross.
@@ -236,7 +208,8 @@ impl Moved {
         }
     }
 
-    /// Through the final name, where that is the same file, for the sake of FUSE's caches (`publish_as_it_is`).
+    /// Through the final name, where that is the same file: on FUSE each name is a node with a cache of its own, and
+    /// readers would see a stale size for a second.
     fn choose(mut self, directory: &Fd, name: &CStr) -> Self {
         if let Ok(again) = openat(directory, name, self.flags, Mode::empty())
             && let (Ok(one), Ok(other)) = (identity::of(self.to.as_fd()), identity::of(again.as_fd()))

@@ -73,8 +73,7 @@ fn in_group(gid: u32) -> bool {
     groups.get(..count).is_some_and(|groups| groups.contains(&gid))
 }
 
-/// Whether a file lies on FUSE.
-pub fn is_fuse(directory: BorrowedFd<'_>) -> bool {
+fn is_fuse(directory: BorrowedFd<'_>) -> bool {
     const FUSE_SUPER_MAGIC: i64 = 0x6573_5546;
     fstatfs(directory).is_ok_and(|seen| seen.f_type as i64 == FUSE_SUPER_MAGIC)
 }
