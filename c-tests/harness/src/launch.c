@@ -169,6 +169,9 @@ int main(int argc, char **argv)
     if (program == 0) {
         setpgid(0, 0);
         sigprocmask(SIG_SETMASK, &before, NULL);
+        // A shell starts what runs in the background with SIGINT and SIGQUIT ignored, and that is inherited.
+        for (int sig = 1; sig < NSIG; sig++)
+            signal(sig, SIG_DFL);
         // A filter needs privileges or no_new_privs; the second would change what the program may do.
         if (refusal != 0)
             refuse_tmpfile(refusal);

@@ -82,6 +82,7 @@ impl Event<'_> {
                 Outcome::NotEmpty => ("skipped", path, "not empty", None),
                 Outcome::Stuck(Stuck::Mounted) => ("skipped", path, "a mount point is in it", None),
                 Outcome::Stuck(Stuck::OtherNamespace) => ("skipped", path, "made in another mount namespace", None),
+                Outcome::Stuck(Stuck::InUse) => ("skipped", path, "a forked process lives on", None),
                 Outcome::Stuck(Stuck::Refused(error)) => ("skipped", path, "could not be removed", Some(error)),
             },
         };
@@ -124,6 +125,7 @@ mod tests {
             Outcome::NotEmpty,
             Outcome::Stuck(Stuck::Mounted),
             Outcome::Stuck(Stuck::OtherNamespace),
+            Outcome::Stuck(Stuck::InUse),
             Outcome::Stuck(Stuck::Refused(error)),
         ];
         let mut events = vec![

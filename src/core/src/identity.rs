@@ -4,7 +4,7 @@ use crate::fd::openat;
 use crate::sys;
 use crate::text::Text;
 use core::ffi::CStr;
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags, fstat, stat, statat, statx};
 use rustix::io::Errno;
 
@@ -168,7 +168,6 @@ pub fn mount_of(fd: BorrowedFd<'_>) -> Option<u64> {
     {
         return Some(seen.stx_mnt_id);
     }
-    use rustix::fd::AsRawFd;
     let mut path = Text::<48>::new();
     path.push(b"/proc/self/fdinfo/").push_decimal(fd.as_raw_fd() as u64);
     let file = openat(rustix::fs::CWD, path.as_c_str()?, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;

@@ -9,6 +9,7 @@ pub mod event;
 pub mod fd;
 pub mod glob;
 pub mod identity;
+pub mod lease;
 pub mod mapping;
 pub mod name;
 pub mod next;

@@ -5,6 +5,7 @@
 
 use crate::fd::openat;
 use core::ffi::CStr;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -100,7 +101,6 @@ pub fn random(buffer: &mut [u8]) -> Result<(), Errno> {
         Ok(_) | Err(Errno::NOSYS | Errno::PERM) => {}
         Err(error) => return Err(error),
     }
-    use rustix::fs::{CWD, Mode, OFlags};
     let source = openat(CWD, c"/dev/urandom", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     if rustix::io::read(&source, buffer)? == length { Ok(()) } else { Err(Errno::IO) }
 }

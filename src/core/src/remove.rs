@@ -43,6 +43,8 @@ pub enum Stuck {
     Mounted,
     /// It is seen through another mount than the one it was made in: another mount namespace, for one.
     OtherNamespace,
+    /// A process that was forked since it was made lives on.
+    InUse,
     /// A system call's answer.
     Refused(Errno),
 }
@@ -159,7 +161,7 @@ impl Remover {
     fn walk(&mut self, top: Fd) -> Result<bool, Moved> {
         let mut depth = 0;
         let top = top.into_raw();
-        if self.put(0, Level::new(top, b"")).is_none() {
+        if self.put(0, &Level::new(top, b"")).is_none() {
             close(top);
             return Ok(false);
         }
@@ -201,7 +203,7 @@ impl Remover {
                 Err(error) => return self.note(Stuck::Refused(error)),
             }
         }
-        if self.put(*depth + 1, level).is_none() {
+        if self.put(*depth + 1, &level).is_none() {
             return self.note(Stuck::Refused(Errno::NOMEM));
         }
         let _ = child.into_raw();
@@ -411,11 +413,11 @@ impl Remover {
         Some(unsafe { &mut *self.levels.start().cast::<Level>().as_ptr().add(depth) })
     }
 
-    fn put(&mut self, depth: usize, level: Level) -> Option<()> {
+    fn put(&mut self, depth: usize, level: &Level) -> Option<()> {
         if (depth + 1) * size_of::<Level>() > self.levels.length() {
             self.levels.grow().ok()?;
         }
-        *self.level(depth)? = level;
+        *self.level(depth)? = *level;
         Some(())
     }
 }

@@ -307,7 +307,7 @@ impl<'a> Settings<'a> {
 }
 
 /// Programs that exist to make a directory and leave it to somebody else (D8).
-const HAND_OVER: [&str; 5] = ["mktemp", "gmktemp", "tempfile", "mkdtemp", "systemd-tmpfiles"];
+const HAND_OVER: [&str; 7] = ["mktemp", "gmktemp", "tempfile", "mkdtemp", "systemd-tmpfiles", "mkdir", "install"];
 
 #[cfg(test)]
 mod tests {

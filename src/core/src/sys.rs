@@ -330,6 +330,29 @@ pub fn gettid() -> u32 {
     call!(libc::SYS_gettid).unwrap_or(0) as u32
 }
 
+/// shmget(2) of a new segment of one page, for this user only.
+pub fn shm_create() -> Result<i32, Errno> {
+    call!(libc::SYS_shmget, libc::IPC_PRIVATE as isize, 4096usize, 0o600usize).map(|segment| segment as i32)
+}
+
+/// shmat(2), anywhere.
+pub fn shm_attach(segment: i32) -> Result<usize, Errno> {
+    call!(libc::SYS_shmat, segment as isize, core::ptr::null::<u8>(), libc::SHM_RDONLY as isize)
+}
+
+/// shmctl(2) IPC_RMID: the segment goes with its last attachment.
+pub fn shm_remove(segment: i32) -> Result<(), Errno> {
+    call!(libc::SYS_shmctl, segment as isize, libc::IPC_RMID as isize, core::ptr::null::<u8>()).map(drop)
+}
+
+/// How many address spaces a segment is attached to.
+pub fn shm_attachments(segment: i32) -> Result<u64, Errno> {
+    let mut state = MaybeUninit::<libc::shmid_ds>::zeroed();
+    call!(libc::SYS_shmctl, segment as isize, libc::IPC_STAT as isize, state.as_mut_ptr())?;
+    // SAFETY: all-zero bytes are a valid shmid_ds, and the kernel has filled it.
+    Ok(unsafe { state.assume_init() }.shm_nattch as u64)
+}
+
 /// Ends the process with `status`, all threads, running nothing.
 pub fn exit_group(status: i32) -> ! {
     loop {

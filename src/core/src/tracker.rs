@@ -18,6 +18,7 @@
 
 use crate::fd::{Fd, openat};
 use crate::identity::{self, Identity};
+use crate::lease::Lease;
 use crate::mapping::Mapping;
 use crate::remove::{Outcome, Remover, Stuck, raise_descriptor_limit};
 use crate::settings::Cleanup;
@@ -127,6 +128,8 @@ struct Page {
     pid: AtomicU32,
     /// The pid as `/proc/self` tells it, which is in the namespace of whoever mounted it; 0 without /proc.
     outer_pid: AtomicU32,
+    /// Who else may use it (`Lease::to_word`).
+    lease: AtomicU32,
     /// The thread that is moving in.
     mover: AtomicU32,
     cleaning: AtomicU32,
@@ -213,6 +216,7 @@ impl Tracker {
             page.mover.store(sys::gettid(), Ordering::Relaxed);
             page.pid.store(sys::getpid(), Ordering::Relaxed);
             page.outer_pid.store(outer_pid(), Ordering::Relaxed);
+            page.lease.store(Lease::to_word(Lease::take()), Ordering::Relaxed);
             page.stack.store(stack::map().map_or(null_mut(), NonNull::as_ptr), Ordering::Relaxed);
             page.stage.store(SETTLED, Ordering::Release);
             sys::wake_all(&page.stage);
@@ -369,16 +373,24 @@ impl Page {
     fn clean_up(&self, cleanup: Cleanup, mut report: impl FnMut(&Cleaned<'_>)) {
         let mut parent = Parent::default();
         let mut remover = None;
+        let is_last = Lease::from_word(self.lease.load(Ordering::Relaxed)).is_none_or(Lease::is_last);
         for (slots, shape) in [(&self.small, &SMALL), (&self.large, &LARGE)] {
             // The newest first: its path may lead through an older one.
             for index in (0..slots.used.load(Ordering::Acquire)).rev() {
                 let Some(place) = slots.place(shape, index) else { continue };
                 let Some(was) = place.claim_any() else { continue };
-                if Entry::decode(place.entry()) == Entry::Directory && cleanup == Cleanup::Off {
+                let is_directory = Entry::decode(place.entry()) == Entry::Directory;
+                if is_directory && cleanup == Cleanup::Off {
                     place.put_back(was);
                     continue;
                 }
-                let outcome = clean_one(&place, was, cleanup != Cleanup::Empty, &mut parent, &mut remover);
+                let outcome = if is_last {
+                    clean_one(&place, was, cleanup != Cleanup::Empty, &mut parent, &mut remover)
+                } else if !is_directory && remove_if_closed(place.path(), &place.identity()) {
+                    Outcome::Removed
+                } else {
+                    Outcome::Stuck(Stuck::InUse)
+                };
                 report(&Cleaned { path: place.path(), outcome });
                 place.release();
             }

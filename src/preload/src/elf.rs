@@ -260,9 +260,9 @@ impl Tables {
             if buckets == 0 || words == 0 {
                 return None;
             }
-            let filter = table.add(4).cast::<u64>();
-            // The number of words is a power of two.
-            let word = filter.add((wanted.gnu / 64 & (words - 1)) as usize).read_unaligned();
+            // The number of words, of 64 bits each, is a power of two.
+            let at = 4 + 2 * ((wanted.gnu / 64) & (words - 1)) as usize;
+            let word = u64::from(*table.add(at)) | u64::from(*table.add(at + 1)) << 32;
             let bits = 1u64 << (wanted.gnu % 64) | 1u64 << (wanted.gnu.wrapping_shr(shift) % 64);
             if word & bits != bits {
                 return None;

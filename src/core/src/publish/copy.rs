@@ -159,10 +159,10 @@ fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, buffer: &mut [u8]) 
         let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
         has_acl |= name == ACCESS_ACL;
         let Ok(length) = fgetxattr(from, name, &mut *value) else { continue };
-        match fsetxattr(to, name, value.get(..length).unwrap_or(&[]), rustix::fs::XattrFlags::empty()) {
-            Err(error @ (Errno::NOSPC | Errno::DQUOT)) => return Err(error),
-            // Not ours to set (security.*, trusted.*), or not known there.
-            _ => {}
+        let copied = fsetxattr(to, name, value.get(..length).unwrap_or(&[]), rustix::fs::XattrFlags::empty());
+        // Any other error: not ours to set (security.*, trusted.*), or not known there.
+        if let Err(error @ (Errno::NOSPC | Errno::DQUOT)) = copied {
+            return Err(error);
         }
     }
     if !has_acl {

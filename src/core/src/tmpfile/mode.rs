@@ -75,7 +75,7 @@ fn in_group(gid: u32) -> bool {
 
 fn is_fuse(directory: BorrowedFd<'_>) -> bool {
     const FUSE_SUPER_MAGIC: i64 = 0x6573_5546;
-    fstatfs(directory).is_ok_and(|seen| seen.f_type as i64 == FUSE_SUPER_MAGIC)
+    fstatfs(directory).is_ok_and(|seen| seen.f_type == FUSE_SUPER_MAGIC)
 }
 
 /// Reads the directory's default ACL; 0 bytes where it has none.

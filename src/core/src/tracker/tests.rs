@@ -72,16 +72,17 @@ fn d6_an_unconfirmed_directory_goes_only_if_empty_and_private() {
     fs::remove_dir_all(root).unwrap();
 }
 
+extern "C" fn child(tracker: *mut libc::c_void) -> i32 {
+    // SAFETY: the tracker outlives the child, which is waited for.
+    unsafe { &*tracker.cast::<Tracker>() }.clean_up(Cleanup::All, |_| {});
+    0
+}
+
 #[test]
 fn d3_a_child_that_shares_or_copies_the_memory_removes_nothing() {
     let root = scratch("child");
     let tracker = Tracker::new();
     make(&tracker, &format!("{}/d", root.display()));
-    extern "C" fn child(tracker: *mut libc::c_void) -> i32 {
-        // SAFETY: the tracker outlives the child, which is waited for.
-        unsafe { &*tracker.cast::<Tracker>() }.clean_up(Cleanup::All, |_| {});
-        0
-    }
     let mut stack = vec![0u128; 16 * 1024];
     for flags in [libc::SIGCHLD, libc::SIGCHLD | libc::CLONE_VM, libc::SIGCHLD | libc::CLONE_VM | libc::CLONE_VFORK] {
         let top = stack.as_mut_ptr_range().end.cast();
