@@ -1,0 +1,242 @@
+"""Measures, for scripts/bench. Not to be called by hand: what it needs is built and mounted there.
+
+Every number is a ratio of two things measured in turn, in one run, on one machine; the median of the pairs is what counts,
+so that a machine that is busy with something else shifts both. Instructions are counted, not timed.
+"""
+
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+SHIM, EMPTY, SHORTEST = "shim", "empty", "shortest"
+PRELOADS = ("LD_PRELOAD", "TMPSHIM")
+
+
+def say(*words):
+    print("bench:", *words, file=sys.stderr, flush=True)
+
+
+class Bench:
+    def __init__(self, built, tmpfs, disk, bindfs):
+        self.built, self.tmpfs, self.disk, self.bindfs = built, tmpfs, disk, bindfs
+        self.rows = []
+
+    def program(self, name):
+        return os.path.join(self.built, name)
+
+    def environment(self, preload=None):
+        """No setting of the caller's, and the preloads all under paths of one length: ld.so copies them."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(PRELOADS)}
+        kept["TMPSHIM_STATE_DIR"] = os.path.join(self.tmpfs, "state")
+        if preload:
+            kept["LD_PRELOAD"] = os.path.join(self.built, preload.ljust(8, "_"), "libtmpshim.so")
+        return kept
+
+    def row(self, what, unit, measured, goal, raw):
+        """A line of the table. A goal is the largest value that is good; None where there is none."""
+        met = None if goal is None else measured <= goal
+        self.rows.append({"what": what, "unit": unit, "measured": measured, "goal": goal, "met": met, "raw": raw})
+
+    def skip(self, what, why):
+        self.rows.append({"what": what, "skipped": why, "met": None})
+
+    # Instructions, by callgrind.
+
+    def instructions(self, preload, *command):
+        out = os.path.join(self.tmpfs, "callgrind.out")
+        subprocess.run(
+            ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}", *command],
+            env=self.environment(preload), check=True, stdout=subprocess.DEVNULL,
+        )
+        with open(out, encoding="utf-8", errors="replace") as text:
+            total = int(re.search(r"^(?:totals|summary): (\d+)$", text.read(), re.M).group(1))
+        os.unlink(out)
+        return total
+
+    def opens(self):
+        few = 5000
+        for door in ("open", "openat", "open64"):
+            say(f"instructions of {door}")
+            raw = {
+                preload: [self.instructions(preload, self.program("opens"), door, str(n)) for n in (few, 2 * few)]
+                for preload in (EMPTY, SHIM)
+            }
+            one = {preload: (twice - once) / few for preload, (once, twice) in raw.items()}
+            self.row(f"instructions added to an ordinary `{door}`", "", one[SHIM] - one[EMPTY], 20, raw)
+
+    def start(self):
+        say("instructions at start")
+        raw = {preload: self.instructions(preload, self.program("start")) for preload in (EMPTY, SHIM)}
+        self.row("instructions added from a process's start to its end", "", raw[SHIM] - raw[EMPTY], 20000, raw)
+
+    # A fallback open, on bindfs.
+
+    def fallback(self):
+        what = "O_TMPFILE open and close on bindfs, mode {}, against the shortest preload in C"
+        modes = (("0600", 1.15), ("0644", None))
+        if not os.path.isdir(self.bindfs):
+            for mode, _ in modes:
+                self.skip(what.format(mode), self.bindfs)
+            return
+
+        def begin(preload):
+            child = subprocess.Popen(
+                [self.program("tmpfiles"), self.bindfs], env=self.environment(preload), text=True, bufsize=1,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )
+            return child, child.stdout.readline().strip()
+
+        def finish(child):
+            child.stdin.close()
+            if child.wait() != 0:
+                sys.exit("bench: an O_TMPFILE open on bindfs failed")
+
+        control, answer = begin(None)
+        finish(control)
+        if answer == "works":
+            for mode, _ in modes:
+                self.skip(what.format(mode), "this bindfs has O_TMPFILE")
+            return
+        children = {preload: begin(preload) for preload in (SHORTEST, SHIM)}
+        for preload, (_, answer) in children.items():
+            if answer != "works":
+                sys.exit(f"bench: O_TMPFILE on bindfs with {preload}: {answer}")
+
+        def batch(preload, count, mode):
+            child = children[preload][0]
+            child.stdin.write(f"{count} {mode}\n")
+            return int(child.stdout.readline())
+
+        for mode, goal in modes:
+            say(f"fallback on bindfs, mode {mode}")
+            for preload in children:
+                batch(preload, 200, mode)
+            raw = pairs(31, SHORTEST, SHIM, lambda preload, mode=mode: batch(preload, 250, mode) / 250)
+            self.row(what.format(mode), "times", ratio(raw, SHIM, SHORTEST), goal, {"ns": raw})
+        for child, _ in children.values():
+            finish(child)
+
+    # Temporary directories.
+
+    def make(self, preload, top, count, *file):
+        """Makes the directories; the nanoseconds of one, and those from just before exit() until it was over."""
+        os.mkdir(top)
+        child = subprocess.Popen(
+            [self.program("mkdtemps"), top, str(count), *file], env=self.environment(preload), stdout=subprocess.PIPE,
+        )
+        _, status = os.waitpid(child.pid, 0)
+        end = time.monotonic_ns()
+        child.returncode = os.waitstatus_to_exitcode(status)
+        making, before = map(int, child.stdout.read().split())
+        child.stdout.close()
+        left = len(os.listdir(top))
+        if child.returncode != 0 or left != (0 if preload else count):
+            sys.exit(f"bench: {count} directories were made, {left} are there, status {child.returncode}")
+        return making / count, end - before
+
+    def mkdtemp(self):
+        say("mkdtemp")
+        top = os.path.join(self.tmpfs, "made")
+
+        def one(preload):
+            each, _ = self.make(preload if preload == SHIM else None, top, 5000)
+            shutil.rmtree(top)
+            return each
+
+        raw = pairs(31, "untracked", SHIM, one)
+        what = f"mkdtemp on {filesystem(top)}, tracked, against no preload"
+        self.row(what, "times", ratio(raw, SHIM, "untracked"), 1.5, {"ns": raw})
+
+    def removal(self):
+        count = 10000
+        for where in (self.tmpfs, self.disk):
+            for kind, file in (("empty", ()), ("one file in each", ("file",))):
+                top = os.path.join(where, "made")
+                name = filesystem(top)
+                say(f"removal on {name}, {kind}")
+
+                def one(which, top=top, file=file):
+                    if which == SHIM:
+                        _, spent = self.make(SHIM, top, count, *file)
+                        os.rmdir(top)
+                        return spent / 1e6
+                    self.make(None, top, count, *file)
+                    start = time.monotonic_ns()
+                    child = os.posix_spawnp("rm", ["rm", "-rf", top], os.environ)
+                    _, status = os.waitpid(child, 0)
+                    spent = time.monotonic_ns() - start
+                    if status != 0 or os.path.exists(top):
+                        sys.exit("bench: rm -rf left something")
+                    return spent / 1e6
+
+                raw = pairs(15, "rm", SHIM, one, 40)
+                what = f"{count:,} directories ({kind}) removed at exit, {name}, against `rm -rf`"
+                self.row(what, "times", ratio(raw, SHIM, "rm"), 1.0, {"ms": raw})
+
+
+def pairs(number, base, other, measure, seconds=None):
+    """Measures both in turn, each of them first every other time. The first pair only warms up. Fewer pairs, but three, once
+    the seconds are over: some disks take long to make ten thousand directories."""
+    raw = {base: [], other: []}
+    start = time.monotonic()
+    for index in range(number + 1):
+        if seconds and index > 3 and time.monotonic() - start > seconds:
+            break
+        for which in (base, other) if index % 2 else (other, base):
+            value = measure(which)
+            if index:
+                raw[which].append(round(value, 3))
+    return raw
+
+
+def ratio(raw, above, below):
+    return statistics.median(a / b for a, b in zip(raw[above], raw[below]))
+
+
+def filesystem(path):
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    answer = subprocess.run(["stat", "-f", "-c", "%T", path], check=True, text=True, stdout=subprocess.PIPE)
+    name = answer.stdout.strip()
+    return "ext4" if name == "ext2/ext3" else name
+
+
+def processor():
+    with open("/proc/cpuinfo", encoding="utf-8") as text:
+        found = re.search(r"^model name\s*: (.*)$", text.read(), re.M)
+    return found.group(1) if found else platform.machine()
+
+
+def main():
+    built, tmpfs, disk, bindfs, results = sys.argv[1:]
+    bench = Bench(built, tmpfs, disk, bindfs)
+    machine = {
+        "kernel": platform.release(), "cpu": processor(), "cores": os.cpu_count(), "glibc": platform.libc_ver()[1],
+        "load": os.getloadavg()[0],
+    }
+    print("tmpshim on Linux {kernel}, {cpu}, {cores} cores (load {load:.1f}), glibc {glibc}.".format(**machine))
+    print("Instructions are counted by callgrind. Times are ratios of one run: medians of pairs, measured in turn.\n")
+    for part in (bench.opens, bench.start, bench.fallback, bench.mkdtemp, bench.removal):
+        part()
+    print("| what | measured | goal | verdict |\n|---|--:|--:|---|")
+    for row in bench.rows:
+        if "skipped" in row:
+            print(f"| {row['what']} | – | – | skipped: {row['skipped']} |")
+            continue
+        form = "{:.2f} ×" if row["unit"] == "times" else "{:,.0f}"
+        goal = "–" if row["goal"] is None else "≤ " + form.format(row["goal"])
+        verdict = {None: "–", True: "met", False: "**missed**"}[row["met"]]
+        print(f"| {row['what']} | {form.format(row['measured'])} | {goal} | {verdict} |")
+    with open(results, "w", encoding="utf-8") as out:
+        json.dump({"machine": machine, "rows": bench.rows}, out, indent=1)
+        out.write("\n")
+    sys.exit(0 if all(row["met"] is not False for row in bench.rows) else 1)
+
+
+main()
