@@ -350,7 +350,7 @@ pub fn shm_attachments(segment: i32) -> Result<u64, Errno> {
     let mut state = MaybeUninit::<libc::shmid_ds>::zeroed();
     call!(libc::SYS_shmctl, segment as isize, libc::IPC_STAT as isize, state.as_mut_ptr())?;
     // SAFETY: all-zero bytes are a valid shmid_ds, and the kernel has filled it.
-    Ok(unsafe { state.assume_init() }.shm_nattch as u64)
+    Ok(unsafe { state.assume_init() }.shm_nattch)
 }
 
 /// Ends the process with `status`, all threads, running nothing.
