@@ -274,13 +274,20 @@ pub fn is_readable(address: *const u8) -> bool {
     aligned != 0 && answer != Err(Errno::FAULT)
 }
 
-/// Whether a string can be read up to its NUL, or for as long as any path may be.
+/// Whether a string can be read up to its NUL, or for as long as any path may be. The page that was asked about last is
+/// not asked about again: a loop uses one buffer, on its stack for the most part.
 pub fn is_readable_string(text: *const c_char) -> bool {
+    use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     const PAGE: usize = 4096;
+    static KNOWN: AtomicUsize = AtomicUsize::new(0);
     let mut address = text.cast::<u8>();
     for _ in 0..3 {
-        if !is_readable(address) {
-            return false;
+        let page = address.addr() / PAGE;
+        if page != KNOWN.load(Relaxed) {
+            if !is_readable(address) {
+                return false;
+            }
+            KNOWN.store(page, Relaxed);
         }
         let rest = PAGE - address.addr() % PAGE;
         for _ in 0..rest {

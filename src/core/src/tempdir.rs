@@ -9,6 +9,7 @@ use crate::sys;
 use crate::text::{PATH_MAX, Text};
 use crate::tracker::{Entry, Ticket, Tracker};
 use core::ffi::{CStr, c_char};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use rustix::fd::RawFd;
 use rustix::io::Errno;
 
@@ -41,14 +42,14 @@ pub unsafe fn make(
     if unsafe { &*place } != MARK {
         return Err(Errno::INVAL);
     }
+    let mut path = Text::new();
     // SAFETY: as above; the letters are written to the copy separately.
-    let path = absolute(sys::CWD, unsafe { CStr::from_ptr(template) }.to_bytes());
-    let mut path = path.filter(|path| !path.is_cut());
+    let is_tracked = absolute(sys::CWD, unsafe { CStr::from_ptr(template) }.to_bytes(), &mut path);
     let mut ticket: Option<Ticket<'_>> = None;
     for _ in 0..ATTEMPTS {
         // SAFETY: as above.
-        let letters = unsafe { choose(place) }?;
-        if let Some(path) = path.as_mut() {
+        let letters = unsafe { choose(place, tracker) }?;
+        if is_tracked {
             path.replace_end(&letters);
             ticket = announce(ticket.take(), path.as_bytes(), settings, tracker);
         }
@@ -75,18 +76,32 @@ pub unsafe fn make(
     Err(Errno::EXIST)
 }
 
-/// Writes six letters that nobody can guess. EFAULT where the template cannot be written, a string constant for one:
-/// the kernel writes the random bytes there, so that it is the one to find out.
+/// Writes six letters that nobody can guess. EFAULT where the template cannot be written, a string constant for one: the
+/// first time in a page, the kernel writes the random bytes there, so that it is the one to find out.
 ///
 /// # Safety
 /// `place` can be read.
-unsafe fn choose(place: *mut [u8; 6]) -> Result<[u8; 6], Errno> {
+unsafe fn choose(place: *mut [u8; 6], tracker: &Tracker) -> Result<[u8; 6], Errno> {
+    static WRITABLE: AtomicUsize = AtomicUsize::new(0);
+    const PAGE: usize = 4096;
     let mut letters = [0u8; 6];
-    match sys::getrandom(place.cast(), letters.len()) {
-        // SAFETY: the kernel has just written there.
-        Ok(count) if count == letters.len() => letters = unsafe { *place },
-        Err(Errno::FAULT) => return Err(Errno::FAULT),
-        _ => random(&mut letters)?,
+    let page = place.addr() / PAGE;
+    let pooled = if page == WRITABLE.load(Ordering::Relaxed) { tracker.random_bits() } else { None };
+    if let Some(bits) = pooled {
+        let [a, b, c, d, e, f, ..] = bits.to_ne_bytes();
+        letters = [a, b, c, d, e, f];
+    } else {
+        match sys::getrandom(place.cast(), letters.len()) {
+            Ok(count) if count == letters.len() => {
+                // SAFETY: the kernel has just written there.
+                letters = unsafe { *place };
+                if (place.addr() + letters.len() - 1) / PAGE == page {
+                    WRITABLE.store(page, Ordering::Relaxed);
+                }
+            }
+            Err(Errno::FAULT) => return Err(Errno::FAULT),
+            _ => random(&mut letters)?,
+        }
     }
     for letter in &mut letters {
         *letter = LETTERS.get(usize::from(*letter) % LETTERS.len()).copied().unwrap_or(b'a');
@@ -132,7 +147,7 @@ fn look(directory: RawFd, path: *const c_char) -> Option<Seen> {
     let path = unsafe { CStr::from_ptr(path) };
     // SAFETY: the program's own descriptor or AT_FDCWD, in the middle of its own call.
     let seen = identity::at(unsafe { sys::borrow(directory) }, path).ok()?;
-    (seen.is_directory() && seen.uid == rustix::process::geteuid().as_raw()).then_some(seen)
+    seen.is_directory().then_some(seen)
 }
 
 /// A directory that is not to be tracked was made: it may still look like one that is.
@@ -156,38 +171,38 @@ pub unsafe fn track(directory: RawFd, path: *const c_char, settings: &Settings<'
     // SAFETY: as this function's own contract.
     let name = unsafe { CStr::from_ptr(path) }.to_bytes();
     let end = name.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
-    let Some(absolute) = name.get(..end).and_then(|name| absolute(directory, name)).filter(|path| !path.is_cut())
-    else {
-        return false;
-    };
-    if !crate::glob::any_matches(settings.track, absolute.as_bytes()) || !settings.wants(absolute.as_bytes()) {
+    let mut path_now = Text::new();
+    if !name.get(..end).is_some_and(|name| absolute(directory, name, &mut path_now)) {
         return false;
     }
-    let Some(ticket) = tracker.reserve(absolute.as_bytes(), Entry::Directory) else { return false };
+    if !crate::glob::any_matches(settings.track, path_now.as_bytes()) || !settings.wants(path_now.as_bytes()) {
+        return false;
+    }
+    let Some(ticket) = tracker.reserve(path_now.as_bytes(), Entry::Directory) else { return false };
     confirm(ticket, directory, path);
     true
 }
 
-/// The path from the root, as it is now: the program may change its directory later.
-fn absolute(directory: RawFd, path: &[u8]) -> Option<Text<PATH_MAX>> {
-    let mut text = Text::new();
+/// Writes the path from the root, as it is now: the program may change its directory later. Says whether there is one
+/// that a system call takes.
+fn absolute(directory: RawFd, path: &[u8], text: &mut Text<PATH_MAX>) -> bool {
     if path.first() != Some(&b'/') {
         let length = if directory == sys::CWD {
-            sys::getcwd(text.spare()).ok()?.checked_sub(1)?
+            sys::getcwd(text.spare()).map_or(0, |length| length.saturating_sub(1))
         } else {
             // SAFETY: only its number is looked at.
             let mut link = crate::text::fd_path(unsafe { sys::borrow(directory) });
-            sys::readlinkat(sys::CWD, link.as_c_str()?.as_ptr(), text.spare()).ok()?
+            link.as_c_str().map_or(0, |link| sys::readlinkat(sys::CWD, link.as_ptr(), text.spare()).unwrap_or(0))
         };
         text.set_length(length);
         // "(unreachable)/…": outside of the root, where no path leads back.
         if text.as_bytes().first() != Some(&b'/') {
-            return None;
+            return false;
         }
         text.push(b"/");
     }
     text.push(path);
-    Some(text)
+    !text.is_cut()
 }
 
 #[cfg(test)]
@@ -206,7 +221,7 @@ mod tests {
 
     #[test]
     fn d1_templates() {
-        let tracker = Tracker::new();
+        let tracker = Tracker::new(|| {});
         for bad in ["", "XXXXX", "/tmp/aXXXXXXb", "/tmp/XXXXxX"] {
             assert_eq!(mkdtemp(bad, &Settings::DEFAULT, &tracker), (Err(Errno::INVAL), bad.to_owned()));
         }
@@ -218,7 +233,7 @@ mod tests {
     #[test]
     fn d1_made_tracked_and_removed() {
         use std::os::unix::fs::PermissionsExt;
-        let tracker = Tracker::new();
+        let tracker = Tracker::new(|| {});
         let template = format!("{}/tmpshim-tempdir-XXXXXX", std::env::temp_dir().display());
         let (answer, path) = mkdtemp(&template, &Settings::DEFAULT, &tracker);
         assert_eq!(answer, Ok(()));

@@ -29,9 +29,8 @@ impl<const N: usize> Text<N> {
     pub fn push(&mut self, more: &[u8]) -> &mut Self {
         match self.bytes.get_mut(self.length..) {
             Some(free) if free.len() > more.len() => {
-                for (slot, byte) in free.iter_mut().zip(more) {
-                    slot.write(*byte);
-                }
+                // SAFETY: there is room for all of `more`, which cannot lie in storage that is borrowed mutably.
+                unsafe { core::ptr::copy_nonoverlapping(more.as_ptr(), free.as_mut_ptr().cast(), more.len()) };
                 self.length += more.len();
             }
             _ => self.cut = true,

@@ -20,6 +20,7 @@ use crate::fd::{Fd, openat};
 use crate::identity::{self, Identity};
 use crate::lease::Lease;
 use crate::mapping::Mapping;
+use crate::name::random;
 use crate::remove::{Outcome, Remover, Stuck, raise_descriptor_limit};
 use crate::settings::Cleanup;
 use crate::stack;
@@ -33,7 +34,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
 use rustix::io::Errno;
-use rustix::mm::Advice;
+use rustix::mm::{Advice, madvise};
 
 const FREE: u32 = 0;
 /// Somebody is working on it.
@@ -126,6 +127,8 @@ struct Page {
     /// `NOBODY`, `MOVING_IN`, `SETTLED`.
     stage: AtomicU32,
     pid: AtomicU32,
+    /// A forked child finds all of this zero (MADV_WIPEONFORK, Linux 4.14).
+    is_wiped: AtomicU32,
     /// The pid as `/proc/self` tells it, which is in the namespace of whoever mounted it; 0 without /proc.
     outer_pid: AtomicU32,
     /// Who else may use it (`Lease::to_word`).
@@ -135,6 +138,9 @@ struct Page {
     cleaning: AtomicU32,
     /// The upper end of the stack that a clean-up runs on.
     stack: AtomicPtr<u8>,
+    /// Random bits for names, each taken out by whoever uses it; 0 where they are used up.
+    random: [AtomicU64; POOL],
+    next_random: AtomicU32,
     /// Where the search for closed files goes on.
     next_file: AtomicU32,
     /// A file ever got a hidden name.
@@ -145,6 +151,9 @@ struct Page {
     large: Slots,
 }
 
+/// How many names one getrandom(2) is good for.
+const POOL: usize = 32;
+
 const NOBODY: u32 = 0;
 const MOVING_IN: u32 = 1;
 const SETTLED: u32 = 2;
@@ -152,12 +161,14 @@ const SETTLED: u32 = 2;
 /// The process's own record. Static, and the same in all threads.
 pub struct Tracker {
     page: AtomicPtr<Page>,
+    /// Called in each process when it first makes the record its own, before anything stands in it.
+    moved_in: fn(),
 }
 
 /// A place for one thing that is about to be made.
 #[must_use = "a ticket is confirmed or abandoned"]
 pub struct Ticket<'a> {
-    tracker: &'a Tracker,
+    page: &'a Page,
     place: Place<'a>,
     announced: Cell<bool>,
 }
@@ -179,16 +190,11 @@ pub struct Cleaned<'a> {
     pub outcome: Outcome,
 }
 
-impl Default for Tracker {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Tracker {
-    /// Nothing tracked, nothing mapped.
-    pub const fn new() -> Self {
-        Self { page: AtomicPtr::new(null_mut()) }
+    /// Nothing tracked, nothing mapped. `moved_in` is called in each process (a forked child is another) before the first
+    /// thing is recorded.
+    pub const fn new(moved_in: fn()) -> Self {
+        Self { page: AtomicPtr::new(null_mut()), moved_in }
     }
 
     /// The page, if it is this process's. One system call, none where nothing was ever tracked.
@@ -197,6 +203,17 @@ impl Tracker {
         let page = unsafe { self.page.load(Ordering::Acquire).as_ref() }?;
         (page.stage.load(Ordering::Acquire) == SETTLED && page.pid.load(Ordering::Relaxed) == sys::getpid())
             .then_some(page)
+    }
+
+    /// The page, if it is this process's or that of one whose memory it shares: what a vfork child makes is recorded as
+    /// its parent's. No system call, where a forked child is known to find the page wiped.
+    fn mine_or_shared(&self) -> Option<&Page> {
+        // SAFETY: the pointer is null or a page that is never unmapped.
+        let page = unsafe { self.page.load(Ordering::Acquire).as_ref() }?;
+        if page.stage.load(Ordering::Acquire) == SETTLED && page.is_wiped.load(Ordering::Relaxed) != 0 {
+            return Some(page);
+        }
+        self.mine()
     }
 
     /// The page, made this process's if it is nobody's.
@@ -214,12 +231,15 @@ impl Tracker {
         let page = unsafe { page.as_ref() }?;
         if page.stage.compare_exchange(NOBODY, MOVING_IN, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             page.mover.store(sys::gettid(), Ordering::Relaxed);
+            page.is_wiped.store(u32::from(is_wiped_on_fork(page)), Ordering::Relaxed);
             page.pid.store(sys::getpid(), Ordering::Relaxed);
             page.outer_pid.store(outer_pid(), Ordering::Relaxed);
             page.lease.store(Lease::to_word(Lease::take()), Ordering::Relaxed);
             page.stack.store(stack::map().map_or(null_mut(), NonNull::as_ptr), Ordering::Relaxed);
+            (self.moved_in)();
             page.stage.store(SETTLED, Ordering::Release);
             sys::wake_all(&page.stage);
+            return Some(page);
         }
         // Another thread is moving in: that is a few system calls. Not waited for where it is this very one, in the middle
         // of which a signal handler makes a directory, or where it does not come back (a child that shared our memory and
@@ -238,7 +258,7 @@ impl Tracker {
     /// Takes a place for something that is about to be made at `path`, absolute and without a NUL. Nothing where there
     /// is no memory, the path is too long for a system call, or the memory is another process's.
     pub fn reserve(&self, path: &[u8], entry: Entry) -> Option<Ticket<'_>> {
-        let page = self.move_in()?;
+        let page = self.mine_or_shared().or_else(|| self.move_in())?;
         let place = if path.len() < SMALL.room() {
             page.small.take(&SMALL)
         } else if path.len() < LARGE.room().min(PATH_MAX) {
@@ -250,7 +270,25 @@ impl Tracker {
             page.has_files.store(1, Ordering::Relaxed);
         }
         place.write(path, entry);
-        Some(Ticket { tracker: self, place, announced: Cell::new(false) })
+        Some(Ticket { page, place, announced: Cell::new(false) })
+    }
+
+    /// 64 random bits that nobody else gets: a forked child finds its pool empty. Nothing where nothing is tracked yet.
+    pub fn random_bits(&self) -> Option<u64> {
+        let page = self.mine_or_shared()?;
+        let index = page.next_random.fetch_add(1, Ordering::Relaxed) as usize % POOL;
+        match page.random.get(index)?.swap(0, Ordering::Relaxed) {
+            0 => {}
+            bits => return Some(bits),
+        }
+        let mut fresh = [0u8; POOL * 8];
+        random(&mut fresh).ok()?;
+        let mut words = fresh.as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word));
+        let own = words.next()?;
+        for (place, bits) in page.random.iter().zip(words) {
+            place.store(bits, Ordering::Relaxed);
+        }
+        Some(own)
     }
 
     /// Whether this process has anything to clean up, or might have.
@@ -266,13 +304,8 @@ impl Tracker {
     /// A directory has just been made, and `seen` is it. If one that is recorded looks the same, that one is gone: on
     /// FUSE over ext4 the next directory gets the inode number of the one removed before, and no birth time is told.
     pub fn forget_double(&self, seen: &Identity) {
-        let Some(page) = self.mine().filter(|page| page.has_weak.load(Ordering::Relaxed) != 0) else { return };
-        for (slots, shape) in [(&page.small, &SMALL), (&page.large, &LARGE)] {
-            for index in 0..slots.used.load(Ordering::Acquire) {
-                let Some(place) = slots.place(shape, index) else { break };
-                let Some(was) = place.claim(LIVE) else { continue };
-                if place.identity().is_same_file(seen) { place.release() } else { place.put_back(was) }
-            }
+        if let Some(page) = self.mine() {
+            page.forget_double(seen);
         }
     }
 
@@ -370,6 +403,19 @@ impl Tracker {
 }
 
 impl Page {
+    fn forget_double(&self, seen: &Identity) {
+        if self.has_weak.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for (slots, shape) in [(&self.small, &SMALL), (&self.large, &LARGE)] {
+            for index in 0..slots.used.load(Ordering::Acquire) {
+                let Some(place) = slots.place(shape, index) else { break };
+                let Some(was) = place.claim(LIVE) else { continue };
+                if place.identity().is_same_file(seen) { place.release() } else { place.put_back(was) }
+            }
+        }
+    }
+
     fn clean_up(&self, cleanup: Cleanup, mut report: impl FnMut(&Cleaned<'_>)) {
         let mut parent = Parent::default();
         let mut remover = None;
@@ -486,6 +532,13 @@ impl Parent {
     }
 }
 
+/// Whether the kernel knows MADV_WIPEONFORK: asked once more, for the page itself.
+fn is_wiped_on_fork(page: &Page) -> bool {
+    let start = core::ptr::from_ref(page).cast_mut().cast();
+    // SAFETY: a mapping of our own, all of it, and the advice only concerns what a child gets.
+    unsafe { madvise(start, size_of::<Page>(), Advice::LinuxWipeOnFork) }.is_ok()
+}
+
 /// This process's number in the namespace of whoever mounted /proc, 0 where it cannot be had.
 fn outer_pid() -> u32 {
     let mut text = [0u8; 16];
@@ -544,14 +597,23 @@ impl Slots {
     }
 
     /// Frees the slots of what the program has removed by itself. Says whether that were enough to go on with: at least
-    /// a quarter, so that the cost of looking is spread over as many new ones.
+    /// a quarter, so that the cost of looking is spread over as many new ones. A program that removes nothing by itself
+    /// pays for a few looks only, spread over all slots.
     fn reclaim(&self, shape: &'static Shape, used: u32) -> bool {
+        const SAMPLE: u32 = 16;
         if used == 0 || self.reclaiming.swap(1, Ordering::AcqRel) != 0 {
             return false;
         }
+        let distance = (used / SAMPLE).max(1) as usize;
+        let sampled = self.free_what_is_gone(shape, (0..used).step_by(distance));
+        let freed = if sampled == 0 { 0 } else { sampled + self.free_what_is_gone(shape, 0..used) };
+        self.reclaiming.store(0, Ordering::Release);
+        freed != 0 && freed >= used / 4
+    }
+
+    fn free_what_is_gone(&self, shape: &'static Shape, indexes: impl Iterator<Item = u32>) -> u32 {
         let mut freed = 0;
-        for index in 0..used {
-            let Some(place) = self.place(shape, index) else { break };
+        for place in indexes.filter_map(|index| self.place(shape, index)) {
             let Some(was) = place.claim(LIVE) else { continue };
             let gone = match identity::at(CWD, place.path()) {
                 Ok(seen) => !seen.identity.is_same_file(&place.identity()),
@@ -564,8 +626,7 @@ impl Slots {
                 place.put_back(was);
             }
         }
-        self.reclaiming.store(0, Ordering::Release);
-        freed >= used / 4
+        freed
     }
 
     fn pop(&self, shape: &'static Shape) -> Option<Place<'_>> {
@@ -675,10 +736,10 @@ impl Ticket<'_> {
 
     /// The thing was made, and this is it.
     pub fn confirm(self, made: &Identity) {
-        self.tracker.forget_double(made);
+        self.page.forget_double(made);
         if self.take_back() {
             if made.is_weak() {
-                self.tracker.mine().inspect(|page| page.has_weak.store(1, Ordering::Relaxed));
+                self.page.has_weak.store(1, Ordering::Relaxed);
             }
             // SAFETY: `take_back` says that the slot is ours alone.
             unsafe { (*self.place.slot.as_ptr()).identity = *made };

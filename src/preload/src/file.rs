@@ -3,7 +3,6 @@
 use crate::errno;
 use crate::next::{CORE, Next, OPENAT, OPENAT2, Open, OpenAt, raw_open, raw_openat};
 use crate::process::{HAS_KEPT, HAS_STOOD_IN, SURVEY, TRACKER, log, settings};
-use crate::signal;
 use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::Ordering;
 use libc::mode_t;
@@ -48,7 +47,6 @@ pub(crate) fn tmpfile(request: &Request, native: &dyn Fn() -> c_int) -> c_int {
             HAS_STOOD_IN.store(true, Ordering::Relaxed);
             if made == Made::Kept {
                 HAS_KEPT.store(true, Ordering::Relaxed);
-                signal::watch();
             }
             log(&Event::StoodIn { path: path_of(request), made });
         }

@@ -1,7 +1,7 @@
 //! What there is once a process: its settings, its name, its record of what it made.
 
 use crate::elf::auxiliary;
-use crate::{exit, syscall};
+use crate::{exit, signal, syscall};
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char};
 use core::mem::MaybeUninit;
@@ -14,7 +14,7 @@ use tmpshim_core::tmpfile::survey::Survey;
 use tmpshim_core::tracker::Tracker;
 
 /// What this process has made.
-pub(crate) static TRACKER: Tracker = Tracker::new();
+pub(crate) static TRACKER: Tracker = Tracker::new(signal::watch);
 /// What is known of filesystems.
 pub(crate) static SURVEY: Survey = Survey::new();
 /// Whether a file ever stood in for an O_TMPFILE one here.

@@ -11,7 +11,6 @@
 use crate::elf::auxiliary;
 use crate::exit::{End, clean_up};
 use crate::next::Next;
-use crate::process::TRACKER;
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -65,12 +64,10 @@ const fn is_fault(signal: c_int) -> bool {
     matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE)
 }
 
-/// Puts our handler where the default is, the first time something is about to be tracked. Any thread.
+/// Puts our handler where the default is, before the first thing is tracked in a process. A forked child is one more: it
+/// starts with nothing tracked, and perhaps with every disposition reset (CLONE_CLEAR_SIGHAND). Any thread.
 pub(crate) fn watch() {
-    // A forked child starts with nothing tracked, and perhaps with every disposition reset (CLONE_CLEAR_SIGHAND).
-    if WATCHING.swap(true, Ordering::AcqRel) && TRACKER.is_in_use() {
-        return;
-    }
+    WATCHING.store(true, Ordering::Release);
     if sys::alternate_stack().is_some_and(|(_, size)| size < enough()) {
         SMALL_STACK.store(true, Ordering::Relaxed);
     }

@@ -3,7 +3,6 @@
 use crate::errno;
 use crate::next::{CORE, MKDIR, MKDIRAT, Next};
 use crate::process::{HAS_KEPT, TRACKER, program, settings};
-use crate::signal;
 use core::ffi::{c_char, c_int};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -54,7 +53,6 @@ pub(crate) unsafe extern "C" fn mkdtemp(template: *mut c_char) -> *mut c_char {
         return unsafe { MKDTEMP.get()(template) };
     }
     let before = errno::get();
-    signal::watch();
     // SAFETY: the program's own template, which mkdtemp(3) may write to.
     let made = unsafe { make(template, settings(), &TRACKER, &CORE) };
     match errno::answer(made.map(|()| 0), before) {
@@ -85,7 +83,6 @@ pub(crate) fn track_made(directory: c_int, path: *const c_char, made: c_int) -> 
     if made == 0 {
         let before = errno::get();
         if !settings().track.is_empty() && is_tracked() {
-            signal::watch();
             // SAFETY: mkdirat has just succeeded with it.
             unsafe { track(directory, path, settings(), &TRACKER) };
         } else {

@@ -19,7 +19,7 @@ fn make(tracker: &Tracker, path: &str) {
 #[test]
 fn d1_any_number_of_any_length_is_removed_and_nothing_else() {
     let root = scratch("many");
-    let tracker = Tracker::new();
+    let tracker = Tracker::new(|| {});
     let long = "x".repeat(250);
     for number in 0..1500 {
         make(&tracker, &format!("{}/{number}", root.display()));
@@ -42,7 +42,7 @@ fn d1_any_number_of_any_length_is_removed_and_nothing_else() {
 #[test]
 fn d5_slots_are_used_again_when_the_program_cleans_up_itself() {
     let root = scratch("reuse");
-    let tracker = Tracker::new();
+    let tracker = Tracker::new(|| {});
     for number in 0..5000 {
         let path = format!("{}/{number}", root.display());
         make(&tracker, &path);
@@ -57,7 +57,7 @@ fn d5_slots_are_used_again_when_the_program_cleans_up_itself() {
 fn d6_an_unconfirmed_directory_goes_only_if_empty_and_private() {
     use std::os::unix::fs::PermissionsExt;
     let root = scratch("intent");
-    let tracker = Tracker::new();
+    let tracker = Tracker::new(|| {});
     for (name, mode, full) in [("empty", 0o700, false), ("public", 0o755, false), ("full", 0o700, true)] {
         let path = root.join(name);
         tracker.reserve(path.to_str().unwrap().as_bytes(), Entry::Directory).unwrap().announce();
@@ -81,7 +81,7 @@ extern "C" fn child(tracker: *mut libc::c_void) -> i32 {
 #[test]
 fn d3_a_child_that_shares_or_copies_the_memory_removes_nothing() {
     let root = scratch("child");
-    let tracker = Tracker::new();
+    let tracker = Tracker::new(|| {});
     make(&tracker, &format!("{}/d", root.display()));
     let mut stack = vec![0u128; 16 * 1024];
     for flags in [libc::SIGCHLD, libc::SIGCHLD | libc::CLONE_VM, libc::SIGCHLD | libc::CLONE_VM | libc::CLONE_VFORK] {
@@ -104,7 +104,7 @@ fn d3_a_child_that_shares_or_copies_the_memory_removes_nothing() {
 #[test]
 fn t6_a_closed_file_loses_its_hidden_name_and_an_open_one_keeps_it() {
     let root = scratch("files");
-    let tracker = Tracker::new();
+    let tracker = Tracker::new(|| {});
     let mut open = Vec::new();
     for number in 0..100 {
         let path = format!("{}/{number}", root.display());
@@ -133,7 +133,7 @@ fn t6_a_closed_file_loses_its_hidden_name_and_an_open_one_keeps_it() {
 
 #[test]
 fn d6_a_record_goes_when_a_new_directory_looks_the_same() {
-    let tracker = Tracker::new();
+    let tracker = Tracker::new(|| {});
     let weak = Identity { device: 1, inode: 2, birth: 0, generation: 0, mount: 3 };
     for path in [&b"/nowhere/one"[..], b"/nowhere/two"] {
         let ticket = tracker.reserve(path, Entry::Directory).unwrap();
