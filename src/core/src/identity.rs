@@ -37,8 +37,6 @@ pub struct Seen {
     pub mode: u32,
     /// Owner.
     pub uid: u32,
-    /// Group.
-    pub gid: u32,
 }
 
 impl Identity {
@@ -82,7 +80,6 @@ fn look(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Result<Seen, 
     let wanted = StatxFlags::TYPE
         | StatxFlags::MODE
         | StatxFlags::UID
-        | StatxFlags::GID
         | StatxFlags::INO
         | StatxFlags::BTIME
         | StatxFlags::MNT_ID;
@@ -107,7 +104,6 @@ fn look(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Result<Seen, 
                 },
                 mode: seen.st_mode,
                 uid: seen.st_uid,
-                gid: seen.st_gid,
             })
         }
         Err(error) => Err(error),
@@ -124,7 +120,7 @@ fn from_statx(seen: &Statx) -> Seen {
         generation: 0,
         mount: if has(StatxFlags::MNT_ID) { seen.stx_mnt_id } else { mount_namespace() },
     };
-    Seen { identity, mode: seen.stx_mode.into(), uid: seen.stx_uid, gid: seen.stx_gid }
+    Seen { identity, mode: seen.stx_mode.into(), uid: seen.stx_uid }
 }
 
 fn device(seen: &Statx) -> u64 {

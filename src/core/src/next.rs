@@ -16,14 +16,11 @@ pub struct Next {
     pub openat: unsafe fn(RawFd, *const c_char, i32, u32) -> Result<RawFd, Errno>,
     /// openat2(2).
     pub openat2: unsafe fn(RawFd, *const c_char, *const u8, usize) -> Result<RawFd, Errno>,
-    /// linkat(2).
-    pub linkat: unsafe fn(RawFd, *const c_char, RawFd, *const c_char, i32) -> Result<(), Errno>,
     /// mkdirat(2).
     pub mkdirat: unsafe fn(RawFd, *const c_char, u32) -> Result<(), Errno>,
 }
 
 impl Next {
     /// Straight to the kernel.
-    pub const KERNEL: Self =
-        Self { openat: sys::openat, openat2: sys::openat2, linkat: sys::linkat, mkdirat: sys::mkdirat };
+    pub const KERNEL: Self = Self { openat: sys::openat, openat2: sys::openat2, mkdirat: sys::mkdirat };
 }

@@ -279,7 +279,7 @@ pub fn is_readable(address: *const u8) -> bool {
 pub fn is_readable_string(text: *const c_char) -> bool {
     use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     const PAGE: usize = 4096;
-    static KNOWN: AtomicUsize = AtomicUsize::new(0);
+    static KNOWN: AtomicUsize = AtomicUsize::new(usize::MAX);
     let mut address = text.cast::<u8>();
     for _ in 0..3 {
         let page = address.addr() / PAGE;
@@ -402,6 +402,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_known_without_touching_it() {
+        assert!(!is_readable_string(core::ptr::null()));
+        assert!(is_readable_string(c"text".as_ptr()));
         assert!(is_readable(b"12345678".as_ptr()));
         assert!(!is_readable(core::ptr::null()));
         assert!(!is_readable(core::ptr::without_provenance(usize::MAX - 7)));

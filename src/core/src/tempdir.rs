@@ -82,7 +82,7 @@ pub unsafe fn make(
 /// # Safety
 /// `place` can be read.
 unsafe fn choose(place: *mut [u8; 6], tracker: &Tracker) -> Result<[u8; 6], Errno> {
-    static WRITABLE: AtomicUsize = AtomicUsize::new(0);
+    static WRITABLE: AtomicUsize = AtomicUsize::new(usize::MAX);
     const PAGE: usize = 4096;
     let mut letters = [0u8; 6];
     let page = place.addr() / PAGE;

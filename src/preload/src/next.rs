@@ -126,10 +126,6 @@ pub(crate) static CORE: Core = Core {
         // SAFETY: as the core's caller promises.
         errno::result(unsafe { OPENAT2.get()(directory, path, how, size) })
     },
-    linkat: |from, old, to, new, flags| {
-        // SAFETY: as the core's caller promises.
-        errno::result(unsafe { LINKAT.get()(from, old, to, new, flags) }).map(drop)
-    },
     mkdirat: |directory, path, mode| {
         let made = if directory == sys::CWD {
             // SAFETY: as the core's caller promises.
