@@ -263,6 +263,13 @@ pub fn set_signal_mask(mask: u64) -> u64 {
     old
 }
 
+/// `rt_sigprocmask(2)` of the calling thread: blocks the signals in `mask` as well, gives the old mask.
+pub fn block_signals(mask: u64) -> u64 {
+    let mut old = 0u64;
+    let _ = call!(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK as isize, &raw const mask, &raw mut old, SIGSET_SIZE);
+    old
+}
+
 /// Whether the page at `address` can be read, without touching it: `rt_sigprocmask(2)` copies its set before it looks at
 /// `how`, so an address the kernel cannot read is EFAULT and any other EINVAL.
 pub fn is_readable(address: *const u8) -> bool {

@@ -236,11 +236,18 @@ extern "C" fn restorer() {
     core::arch::naked_asm!("mov rax, 15", "syscall")
 }
 
-/// After a call that may have changed a disposition: the default is ours again.
-fn settle(signal: c_int) {
-    if WATCHING.load(Ordering::Relaxed) {
-        stand_in(signal);
+/// Makes a call that may change a disposition, and puts ours where it leaves the default. The signal waits until both are
+/// done, so that in a program of one thread it finds either what was there before or what is there after. (With more
+/// threads the kernel may give it to another one in between.)
+fn settled<T>(signal: c_int, call: impl FnOnce() -> T) -> T {
+    if !WATCHING.load(Ordering::Relaxed) || !is_terminating(signal) {
+        return call();
     }
+    let mask = sys::block_signals(1 << (signal - 1));
+    let answer = call();
+    stand_in(signal);
+    sys::set_signal_mask(mask);
+    answer
 }
 
 /// The handler that the program gave, for one of ours.
@@ -273,17 +280,29 @@ macro_rules! sigactions {
             old: *mut libc::sigaction,
         ) -> c_int {
             // SAFETY: the program's own arguments, handed on.
-            let answer = unsafe { $next.get()(signal, new, old) };
-            if answer == 0 && WATCHING.load(Ordering::Relaxed) && is_terminating(signal) {
-                if !old.is_null() {
-                    // SAFETY: libc has just written to it.
-                    hide(signal, unsafe { &mut *old });
-                }
-                stand_in(signal);
-            }
-            answer
+            unsafe { sigaction_by($next.get(), signal, new, old) }
         }
     )*};
+}
+
+/// # Safety
+/// The arguments are the program's own.
+unsafe fn sigaction_by(
+    next: SigAction,
+    signal: c_int,
+    new: *const libc::sigaction,
+    old: *mut libc::sigaction,
+) -> c_int {
+    let call = || {
+        // SAFETY: as this function's own contract.
+        let answer = unsafe { next(signal, new, old) };
+        if answer == 0 && !old.is_null() && WATCHING.load(Ordering::Relaxed) {
+            // SAFETY: libc has just written to it.
+            hide(signal, unsafe { &mut *old });
+        }
+        answer
+    };
+    if new.is_null() { call() } else { settled(signal, call) }
 }
 
 sigactions! {
@@ -321,8 +340,7 @@ macro_rules! signals {
         #[unsafe(no_mangle)]
         pub(crate) unsafe extern "C" fn $name(signal: c_int, handler: sighandler_t) -> sighandler_t {
             // SAFETY: the program's own arguments, handed on.
-            let old = unsafe { $next.get()(signal, handler) };
-            settle(signal);
+            let old = settled(signal, || unsafe { $next.get()(signal, handler) });
             shown(signal, old)
         }
     )*};
@@ -352,8 +370,9 @@ pub(crate) unsafe extern "C" fn sigset(signal: c_int, handler: sighandler_t) -> 
         unsafe { SIGACTION.get()(signal, default.as_ptr(), core::ptr::null_mut()) };
         stand_in(signal);
         unblock(signal);
-    } else {
-        settle(signal);
+    } else if WATCHING.load(Ordering::Relaxed) {
+        // Not `settled`: which signals are let through is part of what sigset changes.
+        stand_in(signal);
     }
     old
 }
@@ -370,14 +389,14 @@ static SIGINTERRUPT: Next<SigInterrupt> = Next::new(c"siginterrupt", raw_siginte
 /// siginterrupt(3): libc reads the disposition, changes a flag and writes it back. It gets the default to do that on.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn siginterrupt(signal: c_int, flag: c_int) -> c_int {
-    // SAFETY: nothing is changed.
-    if WATCHING.load(Ordering::Relaxed) && unsafe { rt_sigaction(signal, None) }.is_ok_and(|action| is_ours(&action)) {
-        back_to_default(signal);
-    }
-    // SAFETY: the program's own arguments, handed on.
-    let answer = unsafe { SIGINTERRUPT.get()(signal, flag) };
-    settle(signal);
-    answer
+    settled(signal, || {
+        // SAFETY: nothing is changed.
+        if unsafe { rt_sigaction(signal, None) }.is_ok_and(|action| is_ours(&action)) {
+            back_to_default(signal);
+        }
+        // SAFETY: the program's own arguments, handed on.
+        unsafe { SIGINTERRUPT.get()(signal, flag) }
+    })
 }
 
 type AltStack = unsafe extern "C" fn(*const libc::stack_t, *mut libc::stack_t) -> c_int;
