@@ -44,13 +44,13 @@ fn is_tracked() -> bool {
 /// mkdtemp(3).
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn mkdtemp(template: *mut c_char) -> *mut c_char {
-    if !sys::is_readable_string(template) {
-        errno::set(libc::EFAULT);
-        return null_mut();
-    }
     if !is_tracked() {
         // SAFETY: the program's own argument, handed on.
         return unsafe { MKDTEMP.get()(template) };
+    }
+    if !sys::is_readable_string(template) {
+        errno::set(libc::EFAULT);
+        return null_mut();
     }
     let before = errno::get();
     // SAFETY: the program's own template, which mkdtemp(3) may write to.
