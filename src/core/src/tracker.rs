@@ -364,15 +364,11 @@ impl Tracker {
 
     /// Finds a file by its hidden name and hands it, claimed, to `then`.
     fn with_file<T>(&self, path: &[u8], then: impl FnOnce(&Place<'_>, Option<u32>) -> T) -> Option<T> {
-        let page = self.mine()?;
-        for (slots, shape) in [(&page.small, &SMALL), (&page.large, &LARGE)] {
-            for index in 0..slots.used.load(Ordering::Acquire) {
-                let Some(place) = slots.place(shape, index) else { break };
-                let Some(was) = place.claim(LIVE) else { continue };
-                match Entry::decode(place.entry()) {
-                    Entry::File { mode } if place.path().to_bytes() == path => return Some(then(&place, mode)),
-                    _ => place.put_back(was),
-                }
+        for place in self.mine()?.places() {
+            let Some(was) = place.claim(LIVE) else { continue };
+            match Entry::decode(place.entry()) {
+                Entry::File { mode } if place.path().to_bytes() == path => return Some(then(&place, mode)),
+                _ => place.put_back(was),
             }
         }
         None
@@ -403,16 +399,20 @@ impl Tracker {
 }
 
 impl Page {
+    /// Every place that was ever handed out, the newest first; none of them claimed.
+    fn places(&self) -> impl Iterator<Item = Place<'_>> {
+        [(&self.small, &SMALL), (&self.large, &LARGE)].into_iter().flat_map(|(slots, shape)| {
+            (0..slots.used.load(Ordering::Acquire)).rev().filter_map(move |index| slots.place(shape, index))
+        })
+    }
+
     fn forget_double(&self, seen: &Identity) {
         if self.has_weak.load(Ordering::Relaxed) == 0 {
             return;
         }
-        for (slots, shape) in [(&self.small, &SMALL), (&self.large, &LARGE)] {
-            for index in 0..slots.used.load(Ordering::Acquire) {
-                let Some(place) = slots.place(shape, index) else { break };
-                let Some(was) = place.claim(LIVE) else { continue };
-                if place.identity().is_same_file(seen) { place.release() } else { place.put_back(was) }
-            }
+        for place in self.places() {
+            let Some(was) = place.claim(LIVE) else { continue };
+            if place.identity().is_same_file(seen) { place.release() } else { place.put_back(was) }
         }
     }
 
@@ -420,26 +420,23 @@ impl Page {
         let mut parent = Parent::default();
         let mut remover = None;
         let is_last = Lease::from_word(self.lease.load(Ordering::Relaxed)).is_none_or(Lease::is_last);
-        for (slots, shape) in [(&self.small, &SMALL), (&self.large, &LARGE)] {
-            // The newest first: its path may lead through an older one.
-            for index in (0..slots.used.load(Ordering::Acquire)).rev() {
-                let Some(place) = slots.place(shape, index) else { continue };
-                let Some(was) = place.claim_any() else { continue };
-                let is_directory = Entry::decode(place.entry()) == Entry::Directory;
-                if is_directory && cleanup == Cleanup::Off {
-                    place.put_back(was);
-                    continue;
-                }
-                let outcome = if is_last {
-                    clean_one(&place, was, cleanup != Cleanup::Empty, &mut parent, &mut remover)
-                } else if !is_directory && remove_if_closed(place.path(), &place.identity()) {
-                    Outcome::Removed
-                } else {
-                    Outcome::Stuck(Stuck::InUse)
-                };
-                report(&Cleaned { path: place.path(), outcome });
-                place.release();
+        // The newest first: its path may lead through an older one.
+        for place in self.places() {
+            let Some(was) = place.claim_any() else { continue };
+            let is_directory = Entry::decode(place.entry()) == Entry::Directory;
+            if is_directory && cleanup == Cleanup::Off {
+                place.put_back(was);
+                continue;
             }
+            let outcome = if is_last {
+                clean_one(&place, was, cleanup != Cleanup::Empty, &mut parent, &mut remover)
+            } else if !is_directory && remove_if_closed(place.path(), &place.identity()) {
+                Outcome::Removed
+            } else {
+                Outcome::Stuck(Stuck::InUse)
+            };
+            report(&Cleaned { path: place.path(), outcome });
+            place.release();
         }
     }
 }
