@@ -87,15 +87,17 @@ fn run_command() -> Command {
 /// The flag of a setting.
 fn flag(setting: &'static Setting) -> Arg {
     let name = match setting.values {
-        Values::OneOf(_) => "WHEN",
+        Values::Switch | Values::Tmpfile | Values::Cleanup => "WHEN",
         Values::Globs => "GLOBS",
         Values::Names => "NAMES",
         Values::Directory => "DIR",
         Values::Log => "stderr|FILE",
     };
-    let parser = match setting.values {
-        Values::OneOf(words) => ValueParser::new(PossibleValuesParser::new(words).map(OsString::from)),
-        _ => ValueParser::new(OsStringValueParser::new().try_map(move |value| accepted(setting, value))),
+    let words: Vec<_> = setting.values.words().filter_map(|word| str::from_utf8(word).ok()).collect();
+    let parser = if words.is_empty() {
+        ValueParser::new(OsStringValueParser::new().try_map(move |value| accepted(setting, value)))
+    } else {
+        ValueParser::new(PossibleValuesParser::new(words).map(OsString::from))
     };
     Arg::new(setting.flag)
         .long(setting.flag)
@@ -110,7 +112,7 @@ fn accepted(setting: &'static Setting, value: OsString) -> Result<OsString, Stri
     let is_path = match setting.values {
         Values::Directory => !value.is_empty(),
         Values::Log => !value.is_empty() && value != "stderr",
-        Values::OneOf(_) | Values::Globs | Values::Names => false,
+        _ => false,
     };
     let value = if is_path {
         std::path::absolute(&value).map_err(|error| format!("no absolute path: {error}"))?.into_os_string()
@@ -158,7 +160,7 @@ mod tests {
     fn every_setting_is_a_flag_that_sets_its_variable() {
         for setting in &TABLE {
             let value = match setting.values {
-                Values::OneOf(words) => words[0],
+                Values::Switch | Values::Tmpfile | Values::Cleanup => setting.default,
                 Values::Globs | Values::Names => "a*:b",
                 Values::Directory | Values::Log => "/x",
             };

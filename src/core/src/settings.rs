@@ -1,7 +1,7 @@
 //! The settings: one table, from which the library reads its environment and the command its flags.
 
 use crate::glob;
-use crate::text::Text;
+use crate::text::{Parts, Text};
 
 /// One setting: an environment variable of the library, and the flag of `tmpshim run` with the same meaning.
 #[derive(Debug)]
@@ -21,8 +21,12 @@ pub struct Setting {
 /// What a setting accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Values {
-    /// One of these words.
-    OneOf(&'static [&'static str]),
+    /// One of two words.
+    Switch,
+    /// One word for each [`Tmpfile`].
+    Tmpfile,
+    /// One word for each [`Cleanup`].
+    Cleanup,
     /// Globs, separated by colons.
     Globs,
     /// Program names, separated by colons.
@@ -33,107 +37,92 @@ pub enum Values {
     Log,
 }
 
+/// What is accepted, for people: a line for each of [`Values`], in their order. Where it is one of several words, they
+/// are told from this line, and stand in the order of what they mean.
+const ACCEPTED: &str = "on or off
+auto, always or off
+all, empty, failed or off
+globs separated by colons, at most 4000 bytes
+program names separated by colons, at most 4000 bytes
+an absolute path
+stderr or an absolute path";
+
 impl Values {
     /// For people: what is accepted.
     pub fn describe(self) -> &'static str {
-        match self {
-            Self::OneOf(["on", "off"]) => "on or off",
-            Self::OneOf(["auto", "always", "off"]) => "auto, always or off",
-            Self::OneOf(["all", "empty", "failed", "off"]) => "all, empty, failed or off",
-            Self::OneOf(_) => "one of the listed words",
-            Self::Globs => "globs separated by colons, at most 4000 bytes",
-            Self::Names => "program names separated by colons, at most 4000 bytes",
-            Self::Directory => "an absolute path",
-            Self::Log => "stderr or an absolute path",
-        }
+        ACCEPTED.split('\n').nth(self as usize).unwrap_or("")
+    }
+
+    fn line(self) -> &'static [u8] {
+        Parts::new(ACCEPTED.as_bytes(), b'\n').nth(self as usize).unwrap_or(b"")
+    }
+
+    /// The words it may be, none where it is not one of several words.
+    pub fn words(self) -> impl Iterator<Item = &'static [u8]> {
+        let line = if matches!(self, Self::Switch | Self::Tmpfile | Self::Cleanup) { self.line() } else { b"" };
+        let words = Parts::new(line, b' ').map(|word| word.strip_suffix(b",").unwrap_or(word));
+        words.filter(|word| !word.is_empty() && *word != b"or")
     }
 
     /// Whether `value` is accepted. An empty one stands for "not set" everywhere.
     pub fn accepts(self, value: &[u8]) -> bool {
-        let absolute = value.first() == Some(&b'/') && value.len() < crate::text::PATH_MAX;
-        value.is_empty()
-            || match self {
-                Self::OneOf(words) => words.iter().any(|word| word.as_bytes() == value),
-                Self::Globs | Self::Names => value.len() <= 4000,
-                Self::Directory => absolute,
-                Self::Log => absolute || value == b"stderr",
-            }
+        value.is_empty() || self.choice(value).is_some()
+    }
+
+    /// Which of the words it is, 0 where there are none; nothing where it is not accepted.
+    fn choice(self, value: &[u8]) -> Option<usize> {
+        let accepted = match self {
+            Self::Globs | Self::Names => value.len() <= 4000,
+            Self::Log if value == b"stderr" => true,
+            Self::Directory | Self::Log => value.first() == Some(&b'/') && value.len() < crate::text::PATH_MAX,
+            Self::Switch | Self::Tmpfile | Self::Cleanup => return self.words().position(|word| word == value),
+        };
+        accepted.then_some(0)
     }
 }
 
-/// Every setting, in the order in which people are shown them.
-pub static TABLE: [Setting; 10] = [
-    Setting {
-        variable: "TMPSHIM",
-        flag: "shim",
-        values: Values::OneOf(&["on", "off"]),
-        default: "on",
-        help: "off: the library does nothing at all",
-    },
-    Setting {
-        variable: "TMPSHIM_TMPFILE",
-        flag: "tmpfile",
-        values: Values::OneOf(&["auto", "always", "off"]),
-        default: "auto",
-        help: "when to stand in for O_TMPFILE: where the filesystem has none, always without asking it, or never",
-    },
-    Setting {
-        variable: "TMPSHIM_CLEANUP",
-        flag: "cleanup",
-        values: Values::OneOf(&["all", "empty", "failed", "off"]),
-        default: "all",
-        help: "which directories to remove: with their contents, only empty ones, only after a signal or a non-zero exit, none",
-    },
-    Setting {
-        variable: "TMPSHIM_ONLY",
-        flag: "only",
-        values: Values::Globs,
-        default: "all",
-        help: "track only directories that match, by last component or, with a slash in the glob, by absolute path",
-    },
-    Setting {
-        variable: "TMPSHIM_SKIP",
-        flag: "skip",
-        values: Values::Globs,
-        default: "none",
-        help: "never track directories that match",
-    },
-    Setting {
-        variable: "TMPSHIM_TRACK",
-        flag: "track",
-        values: Values::Globs,
-        default: "none",
-        help: "track directories made by mkdir that match, too",
-    },
-    Setting {
-        variable: "TMPSHIM_SKIP_PROGRAMS",
-        flag: "skip-programs",
-        values: Values::Names,
-        default: "none",
-        help: "programs whose directories are meant to stay, added to the built-in list (mktemp and its kin)",
-    },
-    Setting {
-        variable: "TMPSHIM_STATE_DIR",
-        flag: "state-dir",
-        values: Values::Directory,
-        default: "$XDG_RUNTIME_DIR/tmpshim, /run/tmpshim for root, else /dev/shm/tmpshim-UID",
-        help: "where tmpshim keeps its own state",
-    },
-    Setting {
-        variable: "TMPSHIM_REEXEC",
-        flag: "reexec",
-        values: Values::OneOf(&["on", "off"]),
-        default: "on",
-        help: "off: never start a Go program again under `tmpshim run`",
-    },
-    Setting {
-        variable: "TMPSHIM_LOG",
-        flag: "log",
-        values: Values::Log,
-        default: "none",
-        help: "where to write what was done, one JSON object a line",
-    },
-];
+/// Makes one table into two things: the whole for the command, and for the library, where every pointer to a text would
+/// cost 40 bytes of the file, three constants without any.
+macro_rules! table {
+    ($($name:ident: $variable:literal, $flag:literal, $values:ident, $default:literal, $help:literal;)*) => {
+        #[derive(Clone, Copy)]
+        enum Name { $($name),* }
+
+        /// Every setting, in the order in which people are shown them.
+        pub static TABLE: [Setting; NAMES.len()] = [$(
+            Setting { variable: $variable, flag: $flag, values: Values::$values, default: $default, help: $help },
+        )*];
+
+        static NAMES: [(Name, Values); [$($variable),*].len()] = [$((Name::$name, Values::$values)),*];
+        /// The variables as a sentence lists them: a comma and a space in front of each but the first, which has the space.
+        const VARIABLES: &[u8] = concat!($(", ", $variable),*).as_bytes().split_at(1).1;
+        const DEFAULTS: &[u8] = concat!($($default, "\n"),*).as_bytes();
+    };
+}
+
+table! {
+    Shim: "TMPSHIM", "shim", Switch, "on",
+        "off: the library does nothing at all";
+    Tmpfile: "TMPSHIM_TMPFILE", "tmpfile", Tmpfile, "auto",
+        "when to stand in for O_TMPFILE: where the filesystem has none, always without asking it, or never";
+    Cleanup: "TMPSHIM_CLEANUP", "cleanup", Cleanup, "all",
+        "which directories to remove: with their contents, only empty ones, only after a signal or a non-zero exit, none";
+    Only: "TMPSHIM_ONLY", "only", Globs, "all",
+        "track only directories that match, by last component or, with a slash in the glob, by absolute path";
+    Skip: "TMPSHIM_SKIP", "skip", Globs, "none",
+        "never track directories that match";
+    Track: "TMPSHIM_TRACK", "track", Globs, "none",
+        "track directories made by mkdir that match, too";
+    SkipPrograms: "TMPSHIM_SKIP_PROGRAMS", "skip-programs", Names, "none",
+        "programs whose directories are meant to stay, added to the built-in list (mktemp and its kin)";
+    StateDirectory: "TMPSHIM_STATE_DIR", "state-dir", Directory,
+        "$XDG_RUNTIME_DIR/tmpshim, /run/tmpshim for root, else /dev/shm/tmpshim-UID",
+        "where tmpshim keeps its own state";
+    Reexec: "TMPSHIM_REEXEC", "reexec", Switch, "on",
+        "off: never start a Go program again under `tmpshim run`";
+    Log: "TMPSHIM_LOG", "log", Log, "none",
+        "where to write what was done, one JSON object a line";
+}
 
 /// When to stand in for O_TMPFILE.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -220,7 +209,14 @@ pub enum Problem<'a> {
     /// No setting has this name.
     Unknown(&'a [u8]),
     /// The setting does not take this value.
-    Value(&'static Setting, &'a [u8]),
+    Value {
+        /// Where it stands in [`TABLE`].
+        index: usize,
+        /// Its environment variable.
+        variable: &'a [u8],
+        /// What it does not take.
+        value: &'a [u8],
+    },
 }
 
 impl Problem<'_> {
@@ -228,18 +224,17 @@ impl Problem<'_> {
     pub fn describe(&self) -> Text<1024> {
         let mut line = Text::new();
         line.push(b"libtmpshim: ");
-        match self {
+        match *self {
             Self::Unknown(name) => {
                 line.push_json(name.get(..64).unwrap_or(name))
-                    .push(b" is not a setting and is ignored; the settings are");
-                for (index, setting) in TABLE.iter().enumerate() {
-                    line.push(if index == 0 { b" " } else { b", " }).push(setting.variable.as_bytes());
-                }
+                    .push(b" is not a setting and is ignored; the settings are")
+                    .push(VARIABLES);
             }
-            Self::Value(setting, value) => {
-                line.push(setting.variable.as_bytes()).push(b"=\"").push_json(value.get(..64).unwrap_or(value));
-                line.push(b"\" is not accepted, the default holds (").push(setting.default.as_bytes());
-                line.push(b"); accepted: ").push(setting.values.describe().as_bytes());
+            Self::Value { index, variable, value } => {
+                line.push(variable).push(b"=\"").push_json(value.get(..64).unwrap_or(value));
+                line.push(b"\" is not accepted, the default holds (");
+                line.push(Parts::new(DEFAULTS, b'\n').nth(index).unwrap_or(b""));
+                line.push(b"); accepted: ").push(NAMES.get(index).map_or(b"", |(_, values)| values.line()));
             }
         }
         line.push(b"\n");
@@ -258,38 +253,37 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// Where there is no such setting or it does not take the value; nothing is changed then.
     pub fn set(&mut self, variable: &'a [u8], value: &'a [u8]) -> Result<(), Problem<'a>> {
-        let setting = TABLE.iter().find(|setting| setting.variable.as_bytes() == variable);
-        let setting = setting.ok_or(Problem::Unknown(variable))?;
-        if !setting.values.accepts(value) {
-            return Err(Problem::Value(setting, value));
-        }
+        let index = Parts::new(VARIABLES, b',').position(|listed| listed.get(1..) == Some(variable));
+        let (index, &(name, values)) =
+            index.and_then(|index| Some((index, NAMES.get(index)?))).ok_or(Problem::Unknown(variable))?;
         if value.is_empty() {
             return Ok(());
         }
-        match setting.flag {
-            "shim" => self.enabled = value == b"on",
-            "tmpfile" => {
-                self.tmpfile = match value {
-                    b"always" => Tmpfile::Always,
-                    b"off" => Tmpfile::Off,
-                    _ => Tmpfile::Auto,
+        let choice = values.choice(value).ok_or(Problem::Value { index, variable, value })?;
+        match name {
+            Name::Shim => self.enabled = choice == 0,
+            Name::Tmpfile => {
+                self.tmpfile = match choice {
+                    0 => Tmpfile::Auto,
+                    1 => Tmpfile::Always,
+                    _ => Tmpfile::Off,
                 }
             }
-            "cleanup" => {
-                self.cleanup = match value {
-                    b"empty" => Cleanup::Empty,
-                    b"failed" => Cleanup::Failed,
-                    b"off" => Cleanup::Off,
-                    _ => Cleanup::All,
+            Name::Cleanup => {
+                self.cleanup = match choice {
+                    0 => Cleanup::All,
+                    1 => Cleanup::Empty,
+                    2 => Cleanup::Failed,
+                    _ => Cleanup::Off,
                 }
             }
-            "only" => self.only = value,
-            "skip" => self.skip = value,
-            "track" => self.track = value,
-            "skip-programs" => self.skip_programs = value,
-            "state-dir" => self.state_directory = value,
-            "reexec" => self.reexec = value == b"on",
-            _ => self.log = if value == b"stderr" { Log::Stderr } else { Log::File(value) },
+            Name::Only => self.only = value,
+            Name::Skip => self.skip = value,
+            Name::Track => self.track = value,
+            Name::SkipPrograms => self.skip_programs = value,
+            Name::StateDirectory => self.state_directory = value,
+            Name::Reexec => self.reexec = choice == 0,
+            Name::Log => self.log = if value == b"stderr" { Log::Stderr } else { Log::File(value) },
         }
         Ok(())
     }
@@ -301,13 +295,13 @@ impl<'a> Settings<'a> {
 
     /// Whether the directories of the program of this name are meant to stay (D8).
     pub fn skips_program(&self, name: &[u8]) -> bool {
-        let listed = self.skip_programs.split(|&byte| byte == b':').any(|skipped| skipped == name && !name.is_empty());
-        listed || HAND_OVER.iter().any(|program| program.as_bytes() == name)
+        let listed = |names| Parts::new(names, b':').any(|skipped| skipped == name);
+        !name.is_empty() && (listed(self.skip_programs) || listed(HAND_OVER))
     }
 }
 
 /// Programs that exist to make a directory and leave it to somebody else (D8).
-const HAND_OVER: [&str; 7] = ["mktemp", "gmktemp", "tempfile", "mkdtemp", "systemd-tmpfiles", "mkdir", "install"];
+const HAND_OVER: &[u8] = b"mktemp:gmktemp:tempfile:mkdtemp:systemd-tmpfiles:mkdir:install";
 
 #[cfg(test)]
 mod tests {
@@ -318,11 +312,10 @@ mod tests {
         for setting in &TABLE {
             assert!(is_ours(setting.variable.as_bytes()));
             let (good, bad): (Vec<&[u8]>, Vec<&[u8]>) = match setting.values {
-                Values::OneOf(words) => {
-                    for word in words {
-                        assert!(setting.values.describe().contains(word), "{}", setting.variable);
-                    }
-                    (words.iter().map(|word| word.as_bytes()).collect(), vec![b"ON", b"yes", b" on"])
+                Values::Switch | Values::Tmpfile | Values::Cleanup => {
+                    let words: Vec<_> = setting.values.words().collect();
+                    assert!(words.contains(&setting.default.as_bytes()));
+                    (words, vec![b"ON", b"yes", b" on", b"or", b"on,", b","])
                 }
                 Values::Globs | Values::Names => (vec![b"a:b*"], vec![&[b'x'; 4001]]),
                 Values::Directory => (vec![b"/x"], vec![b"x", b"./x", &[b'/'; 4096]]),
@@ -336,6 +329,7 @@ mod tests {
                 let problem = settings.set(setting.variable.as_bytes(), value).unwrap_err().describe();
                 let line = String::from_utf8(problem.as_bytes().to_vec()).unwrap();
                 assert!(line.contains(setting.variable) && line.contains(setting.values.describe()), "{line}");
+                assert!(line.contains(&format!("({})", setting.default)), "{line}");
                 assert_eq!(line.matches('\n').count(), 1, "{line}");
                 assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::DEFAULT));
             }
@@ -343,7 +337,34 @@ mod tests {
         }
         let mut settings = Settings::DEFAULT;
         let problem = settings.set(b"TMPSHIM_FOO", b"1").unwrap_err().describe();
-        assert!(!problem.is_cut() && problem.as_bytes().ends_with(b"TMPSHIM_LOG\n"));
+        let names = TABLE.each_ref().map(|setting| setting.variable).join(", ");
+        let expected = format!("libtmpshim: TMPSHIM_FOO is not a setting and is ignored; the settings are {names}\n");
+        assert!(!problem.is_cut() && problem.as_bytes() == expected.as_bytes());
+    }
+
+    #[test]
+    fn every_word_means_what_it_says() {
+        let set = |variable: &'static str, value: &'static str| {
+            let mut settings = Settings::DEFAULT;
+            settings.set(variable.as_bytes(), value.as_bytes()).unwrap();
+            settings
+        };
+        for word in ["on", "off"] {
+            assert_eq!(set("TMPSHIM", word).enabled, word == "on");
+            assert_eq!(set("TMPSHIM_REEXEC", word).reexec, word == "on");
+        }
+        for (word, meant) in [("auto", Tmpfile::Auto), ("always", Tmpfile::Always), ("off", Tmpfile::Off)] {
+            assert_eq!(set("TMPSHIM_TMPFILE", word).tmpfile, meant);
+        }
+        let all =
+            [("all", Cleanup::All), ("empty", Cleanup::Empty), ("failed", Cleanup::Failed), ("off", Cleanup::Off)];
+        for (word, meant) in all {
+            assert_eq!(set("TMPSHIM_CLEANUP", word).cleanup, meant);
+        }
+        assert_eq!(set("TMPSHIM_STATE_DIR", "/s").state_directory, b"/s");
+        assert_eq!(set("TMPSHIM_TRACK", "t*").track, b"t*");
+        assert_eq!(set("TMPSHIM_LOG", "stderr").log, Log::Stderr);
+        assert_eq!(set("TMPSHIM_LOG", "/l").log, Log::File(b"/l"));
     }
 
     #[test]

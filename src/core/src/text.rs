@@ -154,6 +154,32 @@ pub fn fd_path(fd: rustix::fd::BorrowedFd<'_>) -> Text<40> {
     path
 }
 
+/// What lies between separators, as `slice::split` gives it; a function of its own, because the library splits in many
+/// places and has no room for a copy in each.
+pub struct Parts<'a> {
+    rest: Option<&'a [u8]>,
+    separator: u8,
+}
+
+impl<'a> Parts<'a> {
+    /// Splits `text`; an empty one is one empty part.
+    pub const fn new(text: &'a [u8], separator: u8) -> Self {
+        Self { rest: Some(text), separator }
+    }
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = &'a [u8];
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest.take()?;
+        let Some(end) = rest.iter().position(|&byte| byte == self.separator) else { return Some(rest) };
+        self.rest = rest.get(end + 1..);
+        rest.get(..end)
+    }
+}
+
 /// Splits an absolute path into its directory (`/` for the root) and its last component. Slashes at the end are ignored.
 pub fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = path.iter().rposition(|&byte| byte != b'/')? + 1;
@@ -185,6 +211,14 @@ mod tests {
         text.push_decimal(0).push(b" ").push_decimal(u64::MAX).push(b" ").push_octal(0o644).push(b" ");
         text.push_padded(7, 3).push(b" ").push_json(b"a\"\\\n\xff\xc3\xa4");
         assert_eq!(text.as_bytes(), "0 18446744073709551615 0644 007 a\\\"\\\\\\u000a\u{fffd}\u{e4}".as_bytes());
+    }
+
+    #[test]
+    fn parts_are_those_of_split() {
+        for text in ["", ":", "a", "a:b", ":a::b:", "a:"] {
+            let expected: Vec<&[u8]> = text.as_bytes().split(|&byte| byte == b':').collect();
+            assert_eq!(Parts::new(text.as_bytes(), b':').collect::<Vec<_>>(), expected, "{text}");
+        }
     }
 
     #[test]
