@@ -86,26 +86,55 @@ pub(crate) fn auxiliary(kind: libc::c_ulong) -> usize {
     unsafe { getauxval(kind) as usize }
 }
 
-/// A symbol's name with its two hashes, which are computed when this is compiled.
+/// A symbol's name, inside and not behind a pointer, which would cost a relocation; and its GNU hash, which is computed
+/// when this is compiled. The other hash is seldom wanted.
 pub(crate) struct Wanted {
-    name: &'static CStr,
+    name: [u8; Self::ROOM],
     gnu: u32,
-    system_v: u32,
 }
 
 impl Wanted {
+    /// For the longest name and its NUL.
+    const ROOM: usize = 20;
+
     pub(crate) const fn new(name: &'static CStr) -> Self {
         let bytes = name.to_bytes();
-        let (mut gnu, mut system_v): (u32, u32) = (5381, 0);
+        let mut wanted = Self { name: [0; Self::ROOM], gnu: 5381 };
+        assert!(bytes.len() < Self::ROOM);
         let mut index = 0;
         while index < bytes.len() {
-            gnu = gnu.wrapping_mul(33).wrapping_add(bytes[index] as u32);
-            system_v = (system_v << 4).wrapping_add(bytes[index] as u32);
-            let high = system_v & 0xf000_0000;
-            system_v = (system_v ^ (high >> 24)) & !high;
+            wanted.name[index] = bytes[index];
+            wanted.gnu = wanted.gnu.wrapping_mul(33).wrapping_add(bytes[index] as u32);
             index += 1;
         }
-        Self { name, gnu, system_v }
+        wanted
+    }
+
+    /// Its System V hash.
+    fn system_v(&self) -> u32 {
+        let letters = self.name.iter().take_while(|&&letter| letter != 0);
+        letters.fold(0u32, |hash, &letter| {
+            let hash = (hash << 4).wrapping_add(u32::from(letter));
+            let high = hash & 0xf000_0000;
+            (hash ^ (high >> 24)) & !high
+        })
+    }
+
+    /// Whether this is its name.
+    ///
+    /// # Safety
+    /// `name` is closed by NUL.
+    unsafe fn is(&self, name: *const c_char) -> bool {
+        for (index, &letter) in self.name.iter().enumerate() {
+            // SAFETY: nothing is read behind the first letter that differs, and so nothing behind the NUL.
+            if unsafe { *name.cast::<u8>().add(index) } != letter {
+                return false;
+            }
+            if letter == 0 {
+                return true;
+            }
+        }
+        false
     }
 
     /// The address of its definition in the first object behind ours that has one.
@@ -296,7 +325,7 @@ impl Tables {
                 return None;
             }
             let chain = self.hash.add(2 + buckets as usize);
-            let mut index = *self.hash.add(2 + (wanted.system_v % buckets) as usize);
+            let mut index = *self.hash.add(2 + (wanted.system_v() % buckets) as usize);
             while index != 0 {
                 if self.defines(index, wanted) {
                     return Some(index);
@@ -325,7 +354,7 @@ impl Tables {
                 && symbol.info & 15 == FUNCTION
                 && (1..=WEAK).contains(&binding)
                 && !old
-                && CStr::from_ptr(self.strings.add(symbol.name as usize)) == wanted.name
+                && wanted.is(self.strings.add(symbol.name as usize))
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::elf::Wanted;
 use crate::errno;
 use core::ffi::{c_char, c_int};
+use core::marker::PhantomData;
 use core::num::NonZeroUsize;
 use once_cell::race::OnceNonZeroUsize;
 use rustix::io::Errno;
@@ -11,16 +12,28 @@ use tmpshim_core::sys;
 
 /// A function that is looked for when it is first wanted. Lock-free: threads that look at the same time find the same.
 pub(crate) struct Next<F: Copy + 'static> {
-    wanted: Wanted,
-    /// What to call where there is none: the system call itself.
-    instead: F,
-    found: OnceNonZeroUsize,
+    entry: Entry,
+    kind: PhantomData<F>,
 }
+
+/// The same whatever kind of function it is, so that what looks is there once.
+struct Entry {
+    found: OnceNonZeroUsize,
+    /// What to call where there is none: the system call itself. The address of a function.
+    instead: *const (),
+    wanted: Wanted,
+}
+
+// SAFETY: the address of a function is good in every thread; the rest is shareable by itself.
+unsafe impl Sync for Entry {}
 
 impl<F: Copy> Next<F> {
     pub(crate) const fn new(name: &'static core::ffi::CStr, instead: F) -> Self {
         assert!(size_of::<F>() == size_of::<usize>());
-        Self { wanted: Wanted::new(name), instead, found: OnceNonZeroUsize::new() }
+        // SAFETY: `F` is a function pointer, which a pointer holds as it is.
+        let instead = unsafe { core::mem::transmute_copy::<F, *const ()>(&instead) };
+        let entry = Entry { found: OnceNonZeroUsize::new(), instead, wanted: Wanted::new(name) };
+        Self { entry, kind: PhantomData }
     }
 
     /// The function, where it was looked for already. The hot doors ask this first and leave the looking to a function
@@ -29,36 +42,40 @@ impl<F: Copy> Next<F> {
     pub(crate) fn known(&self) -> Option<F> {
         // SAFETY: the address of a function of this very signature: `F` is a function pointer, and the hook that is
         // declared for the same name is checked against libc's declaration.
-        self.found.get().map(|address| unsafe { core::mem::transmute_copy::<usize, F>(&address.get()) })
+        self.entry.found.get().map(|address| unsafe { core::mem::transmute_copy::<usize, F>(&address.get()) })
     }
 
     /// The function.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn get(&self) -> F {
-        self.known().unwrap_or_else(|| {
-            let address = self.look();
-            // SAFETY: as in `known`.
-            unsafe { core::mem::transmute_copy::<usize, F>(&address) }
-        })
+        let address = self.entry.get();
+        // SAFETY: as in `known`.
+        unsafe { core::mem::transmute_copy::<*const (), F>(&address) }
     }
 
     /// Whether there is one besides the system call.
     pub(crate) fn exists(&self) -> bool {
-        self.known().is_some() || self.wanted.find().is_some()
+        self.entry.exists()
+    }
+}
+
+impl Entry {
+    #[inline(never)]
+    fn get(&self) -> *const () {
+        self.found.get().map_or_else(|| self.look(), |address| address.get() as *const ())
+    }
+
+    #[inline(never)]
+    fn exists(&self) -> bool {
+        self.found.get().is_some() || self.wanted.find().is_some()
     }
 
     #[cold]
     #[inline(never)]
-    fn look(&self) -> usize {
-        // SAFETY: a function pointer is an address.
-        let instead = unsafe { core::mem::transmute_copy::<F, usize>(&self.instead) };
-        match self.wanted.find().and_then(NonZeroUsize::new) {
-            Some(address) => {
-                let _ = self.found.set(address);
-                address.get()
-            }
-            None => instead,
-        }
+    fn look(&self) -> *const () {
+        let Some(address) = self.wanted.find().and_then(NonZeroUsize::new) else { return self.instead };
+        let _ = self.found.set(address);
+        address.get() as *const ()
     }
 }
 
