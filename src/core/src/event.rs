@@ -82,7 +82,8 @@ impl Event<'_> {
                 Outcome::NotEmpty => ("skipped", path, "not empty", None),
                 Outcome::Stuck(Stuck::Mounted) => ("skipped", path, "a mount point is in it", None),
                 Outcome::Stuck(Stuck::OtherNamespace) => ("skipped", path, "made in another mount namespace", None),
-                Outcome::Stuck(Stuck::InUse) => ("skipped", path, "a forked process lives on", None),
+                Outcome::Stuck(Stuck::InUse) => ("skipped", path, "a process that may use it lives on", None),
+                Outcome::Stuck(Stuck::Suspect) => ("skipped", path, "nothing that tmpshim makes", None),
                 Outcome::Stuck(Stuck::Refused(error)) => ("skipped", path, "could not be removed", Some(error)),
             },
         };
@@ -126,6 +127,7 @@ mod tests {
             Outcome::Stuck(Stuck::Mounted),
             Outcome::Stuck(Stuck::OtherNamespace),
             Outcome::Stuck(Stuck::InUse),
+            Outcome::Stuck(Stuck::Suspect),
             Outcome::Stuck(Stuck::Refused(error)),
         ];
         let mut events = vec![

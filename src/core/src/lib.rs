@@ -5,11 +5,15 @@
 //! Which labels of the contract a module answers for stands at its head.
 #![cfg_attr(not(test), no_std)]
 
+pub mod clean;
 pub mod event;
 pub mod fd;
 pub mod glob;
 pub mod identity;
+pub mod journal;
+pub mod kin;
 pub mod lease;
+pub mod listing;
 pub mod mapping;
 pub mod name;
 pub mod next;
@@ -17,6 +21,7 @@ pub mod publish;
 pub mod remove;
 pub mod settings;
 pub mod stack;
+pub mod state;
 pub mod sys;
 pub mod tempdir;
 pub mod text;

@@ -1,8 +1,9 @@
 //! Memory from the kernel, for what does not fit the stack: there is no allocator.
 
 use core::ptr::{NonNull, null_mut};
+use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mremap, munmap};
+use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags, madvise, mmap, mmap_anonymous, mremap, munmap};
 
 /// Private anonymous memory, zeroed, that goes away by itself.
 pub struct Mapping {
@@ -67,6 +68,43 @@ impl Mapping {
         let start = self.start;
         core::mem::forget(self);
         start
+    }
+}
+
+/// A part of a file, shared with whoever maps it.
+pub struct Shared(Mapping);
+
+impl Shared {
+    /// Maps `length` bytes from `offset` on, readable and writable, for this process alone: a forked child does not have
+    /// them. All pages are there at once.
+    ///
+    /// # Errors
+    /// What mmap(2) answers, ENODEV for one where the filesystem has no such mappings.
+    pub fn map(file: BorrowedFd<'_>, offset: u64, length: usize) -> Result<Self, Errno> {
+        let shared = Self::new(file, offset, length, ProtFlags::READ | ProtFlags::WRITE)?;
+        // SAFETY: the mapping above, all of it, and the advice only concerns what a child gets.
+        unsafe { madvise(shared.0.start.as_ptr().cast(), length, Advice::LinuxDontFork) }?;
+        Ok(shared)
+    }
+
+    /// Maps the first `length` bytes to be read, here and in every forked child.
+    ///
+    /// # Errors
+    /// What mmap(2) answers.
+    pub fn map_for_children(file: BorrowedFd<'_>, length: usize) -> Result<Self, Errno> {
+        Self::new(file, 0, length, ProtFlags::READ)
+    }
+
+    fn new(file: BorrowedFd<'_>, offset: u64, length: usize, protection: ProtFlags) -> Result<Self, Errno> {
+        let flags = MapFlags::SHARED | MapFlags::POPULATE;
+        // SAFETY: a fresh mapping, wherever the kernel likes.
+        let start = unsafe { mmap(null_mut(), length, protection, flags, file, offset) }?;
+        Ok(Self(Mapping { start: NonNull::new(start.cast()).ok_or(Errno::NOMEM)?, length }))
+    }
+
+    /// Keeps it for as long as the process lives.
+    pub fn leak(self) -> NonNull<u8> {
+        self.0.leak()
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Kind {
     Probe,
     /// A directory that nobody else may enter, for a file that others may open once it has no name.
     Private,
+    /// A journal, in the state directory.
+    Journal,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
             Self::Publishing => b'p',
             Self::Probe => b's',
             Self::Private => b'd',
+            Self::Journal => b'j',
         }
     }
 
@@ -49,6 +52,7 @@ impl Kind {
             b'p' => Self::Publishing,
             b's' => Self::Probe,
             b'd' => Self::Private,
+            b'j' => Self::Journal,
             _ => return None,
         })
     }
@@ -129,7 +133,7 @@ mod tests {
 
     #[test]
     fn t4_a_name_holds_128_random_bits_and_is_known_again() {
-        for kind in [Kind::Linkable, Kind::Exclusive, Kind::Publishing, Kind::Probe, Kind::Private] {
+        for kind in [Kind::Linkable, Kind::Exclusive, Kind::Publishing, Kind::Probe, Kind::Private, Kind::Journal] {
             let (one, other) = (Name::fresh(kind).unwrap(), Name::fresh(kind).unwrap());
             assert_ne!(one.as_bytes(), other.as_bytes());
             assert_eq!(one.as_bytes().len(), LENGTH);

@@ -43,8 +43,10 @@ pub enum Stuck {
     Mounted,
     /// It is seen through another mount than the one it was made in: another mount namespace, for one.
     OtherNamespace,
-    /// A process that was forked since it was made lives on.
+    /// A process that was forked or started since it was made lives on, or somebody has the file open.
     InUse,
+    /// A journal says it, and nothing that we make is like that.
+    Suspect,
     /// A system call's answer.
     Refused(Errno),
 }

@@ -181,6 +181,8 @@ pub struct Settings<'a> {
     pub skip_programs: &'a [u8],
     /// `TMPSHIM_STATE_DIR`, empty for the default.
     pub state_directory: &'a [u8],
+    /// `XDG_RUNTIME_DIR`, which is no setting of ours; empty where it is not set.
+    pub runtime_directory: &'a [u8],
     /// `TMPSHIM_REEXEC`.
     pub reexec: bool,
     /// `TMPSHIM_LOG`.
@@ -198,6 +200,7 @@ impl Settings<'_> {
         track: b"",
         skip_programs: b"",
         state_directory: b"",
+        runtime_directory: b"",
         reexec: true,
         log: Log::None,
     };

@@ -344,6 +344,37 @@ pub fn gettid() -> u32 {
     call!(libc::SYS_gettid).unwrap_or(0) as u32
 }
 
+/// kill(2); signal 0 only asks whether the process is there.
+pub fn kill(pid: u32, signal: i32) -> Result<(), Errno> {
+    call!(libc::SYS_kill, pid, signal as isize).map(drop)
+}
+
+/// unshare(2) of the memory, which changes nothing: EINVAL where it is shared with another process, or by threads.
+pub fn unshare_memory() -> Result<(), Errno> {
+    call!(libc::SYS_unshare, libc::CLONE_VM as isize).map(drop)
+}
+
+/// The word that the kernel clears when the calling thread ends, 0 for none (`PR_GET_TID_ADDRESS`; EINVAL where the kernel
+/// was built without checkpointing).
+pub fn clear_tid_address() -> Result<usize, Errno> {
+    let mut address = 0usize;
+    call!(libc::SYS_prctl, libc::PR_GET_TID_ADDRESS as isize, &raw mut address)?;
+    Ok(address)
+}
+
+/// Whether this process has a child, living or not yet waited for (waitid(2)). Nothing is taken from it.
+pub fn has_children() -> bool {
+    const P_ALL: usize = 0;
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    let none = core::ptr::null::<u8>();
+    call!(libc::SYS_waitid, P_ALL, 0usize, none, flags as isize, none).is_ok()
+}
+
+/// flock(2) for this open file alone, EAGAIN where another has it.
+pub fn lock(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    call!(libc::SYS_flock, fd.as_raw_fd() as isize, (libc::LOCK_EX | libc::LOCK_NB) as isize).map(drop)
+}
+
 /// shmget(2) of a new segment of one page, for this user only.
 pub fn shm_create() -> Result<i32, Errno> {
     call!(libc::SYS_shmget, libc::IPC_PRIVATE as isize, 4096usize, 0o600usize).map(|segment| segment as i32)

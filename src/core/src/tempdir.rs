@@ -209,6 +209,7 @@ fn absolute(directory: RawFd, path: &[u8], text: &mut Text<PATH_MAX>) -> bool {
 mod tests {
     use super::*;
     use crate::settings::Cleanup;
+    use crate::tracker::tests::Site;
     use std::ffi::CString;
 
     fn mkdtemp(template: &str, settings: &Settings<'_>, tracker: &Tracker) -> (Result<(), Errno>, String) {
@@ -221,29 +222,28 @@ mod tests {
 
     #[test]
     fn d1_templates() {
-        let tracker = Tracker::new(|| {});
+        let site = Site::new();
         for bad in ["", "XXXXX", "/tmp/aXXXXXXb", "/tmp/XXXXxX"] {
-            assert_eq!(mkdtemp(bad, &Settings::DEFAULT, &tracker), (Err(Errno::INVAL), bad.to_owned()));
+            assert_eq!(mkdtemp(bad, &Settings::DEFAULT, &site.tracker), (Err(Errno::INVAL), bad.to_owned()));
         }
-        assert_eq!(mkdtemp("/nowhere/XXXXXX", &Settings::DEFAULT, &tracker).0, Err(Errno::NOENT));
-        assert_eq!(mkdtemp("/etc/passwd/XXXXXX", &Settings::DEFAULT, &tracker).0, Err(Errno::NOTDIR));
-        tracker.clean_up(Cleanup::All, |cleaned| panic!("nothing was made, but there is {cleaned:?}"));
+        assert_eq!(mkdtemp("/nowhere/XXXXXX", &Settings::DEFAULT, &site.tracker).0, Err(Errno::NOENT));
+        assert_eq!(mkdtemp("/etc/passwd/XXXXXX", &Settings::DEFAULT, &site.tracker).0, Err(Errno::NOTDIR));
+        assert_eq!(site.end(Cleanup::All), []);
     }
 
     #[test]
     fn d1_made_tracked_and_removed() {
         use std::os::unix::fs::PermissionsExt;
-        let tracker = Tracker::new(|| {});
-        let template = format!("{}/tmpshim-tempdir-XXXXXX", std::env::temp_dir().display());
-        let (answer, path) = mkdtemp(&template, &Settings::DEFAULT, &tracker);
+        let site = Site::new();
+        let template = format!("{}/tmpshim-tempdir-XXXXXX", site.work().display());
+        let (answer, path) = mkdtemp(&template, &Settings::DEFAULT, &site.tracker);
         assert_eq!(answer, Ok(()));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o700);
         let mut skipping = Settings::DEFAULT;
         skipping.skip = b"tmpshim-tempdir-*";
-        let (answer, skipped) = mkdtemp(&template, &skipping, &tracker);
+        let (answer, skipped) = mkdtemp(&template, &skipping, &site.tracker);
         assert_eq!(answer, Ok(()));
-        tracker.clean_up(Cleanup::All, |_| {});
-        assert!(!std::fs::exists(&path).unwrap());
-        std::fs::remove_dir(&skipped).unwrap();
+        site.end(Cleanup::All);
+        assert!(!std::fs::exists(&path).unwrap() && std::fs::exists(&skipped).unwrap());
     }
 }

@@ -1,125 +1,43 @@
-//! What this process has made and will have to remove (D1, D2, D7): directories, and hidden names of files (T6).
+//! What this process has made and will have to remove (D1 to D3, D5, D7, T5): directories, and hidden names of files (T6).
 //!
-//! All of it lies in memory of our own, so that any number fits, and that memory knows whose it is:
+//! It stands in a journal (`journal.rs`), which outlives the process; where there can be none, in memory of our own, and
+//! then only SIGKILL leaves something behind. Either way the memory knows whose it is:
 //!
 //! * the page in front is wiped in a forked child (MADV_WIPEONFORK, which also holds for a raw clone3 that runs no atfork
 //!   handler), the slots behind it are not even there any more (MADV_DONTFORK): a child starts with nothing and can
-//!   remove nothing of its parent's;
+//!   remove nothing of its parent's while that lives;
+//! * what it does have is the mapping that holds the lock of its parent's journal, and where that is. If it is the last
+//!   one to have it, it removes what stands in the journal at its own end (D3);
 //! * a vfork child, or any other that shares the memory, has another pid, or, as pid 1 of a new namespace, another
 //!   number in `/proc/self`. It finds a page that is not its own and keeps its hands off.
-//!
-//! A slot is one small state machine. Whoever wants to touch one takes it by compare-and-swap; nobody ever waits, so a
-//! signal handler may interrupt anything here.
-//!
-//! ```text
-//! Free -> Busy -> Intent -> Busy -> Live -> Busy -> Free
-//!         (path written)    (made, identity written)
-//! ```
 
-use crate::fd::{Fd, openat};
-use crate::identity::{self, Identity};
+mod slots;
+
+use crate::clean::{Cleaner, remove_if_closed};
+use crate::fd::Fd;
+use crate::identity::Identity;
+use crate::journal::{self, BUSY, Fate, HEADER, Header, INTENT, Journal, LIVE, Life, Own, Refusal};
+use crate::kin::{self, Process};
 use crate::lease::Lease;
+use crate::listing;
 use crate::mapping::Mapping;
-use crate::name::random;
-use crate::remove::{Outcome, Remover, Stuck, raise_descriptor_limit};
-use crate::settings::Cleanup;
+use crate::name::{Kind, Name, mark, random};
+use crate::remove::{Outcome, Stuck};
+use crate::settings::{Cleanup, Settings};
 use crate::stack;
+use crate::state;
 use crate::sys;
-use crate::text::{PATH_MAX, Text, split};
+use crate::text::{PATH_MAX, Text, fd_path, split};
 use core::cell::Cell;
 use core::ffi::CStr;
-use core::num::NonZeroU32;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
-use rustix::io::Errno;
-use rustix::mm::{Advice, madvise};
+use rustix::fs::{AtFlags, CWD, unlinkat};
+use rustix::mm::{Advice, madvise, munmap};
+use slots::{LARGE, Place, SMALL, Slots};
 
-const FREE: u32 = 0;
-/// Somebody is working on it.
-const BUSY: u32 = 1;
-/// The path stands, the thing may or may not exist yet.
-const INTENT: u32 = 2;
-/// Made, and known by its identity.
-const LIVE: u32 = 3;
-
-/// What a slot stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
-    /// A directory.
-    Directory,
-    /// A file's hidden name, and the mode the file is to have when it is published.
-    File {
-        /// Permissions, `07777` at most; nothing where the program has said fchmod itself.
-        mode: Option<u32>,
-    },
-}
-
-const FILE: u32 = 1 << 16;
-const DECIDED: u32 = 1 << 17;
-
-impl Entry {
-    const fn encode(self) -> u32 {
-        match self {
-            Self::Directory => 0,
-            Self::File { mode: Some(mode) } => FILE | mode & 0o7777,
-            Self::File { mode: None } => FILE | DECIDED,
-        }
-    }
-
-    const fn decode(word: u32) -> Self {
-        if word & FILE == 0 {
-            return Self::Directory;
-        }
-        Self::File { mode: if word & DECIDED == 0 { Some(word & 0o7777) } else { None } }
-    }
-}
-
-/// The fixed part of a slot; its path follows, closed by NUL.
-#[repr(C)]
-struct Slot {
-    state: AtomicU32,
-    /// The free list: the index of the next one, plus one.
-    next_free: AtomicU32,
-    entry: u32,
-    length: u32,
-    identity: Identity,
-}
-
-/// How the slots of one size are laid out: segment k holds `first << k` of them.
-struct Shape {
-    size: usize,
-    first: NonZeroU32,
-}
-
-impl Shape {
-    const fn room(&self) -> usize {
-        self.size - size_of::<Slot>()
-    }
-
-    fn segment_of(&self, index: u32) -> u32 {
-        (index / self.first).saturating_add(1).checked_ilog2().unwrap_or(0)
-    }
-}
-
-/// For most paths: one segment is 64 KiB.
-const SMALL: Shape = Shape { size: 256, first: NonZeroU32::new(256).unwrap() };
-/// For any path that one system call takes.
-const LARGE: Shape = Shape { size: PATH_MAX + 128, first: NonZeroU32::new(15).unwrap() };
-const SEGMENTS: usize = 22;
-
-/// Slots of one size. All zero is empty.
-#[repr(C)]
-struct Slots {
-    segments: [AtomicPtr<u8>; SEGMENTS],
-    /// Slots handed out so far, free ones included.
-    used: AtomicU32,
-    /// Somebody is looking for slots whose directory the program removed by itself.
-    reclaiming: AtomicU32,
-    /// Top of the free list: a counter against ABA, and the index plus one.
-    free: AtomicU64,
-}
+pub use crate::journal::Entry;
 
 /// The page in front, one a process. All zero is "nobody's".
 #[repr(C)]
@@ -133,9 +51,17 @@ struct Page {
     outer_pid: AtomicU32,
     /// Who else may use it (`Lease::to_word`).
     lease: AtomicU32,
+    /// The journal, if there is one; null again once it was given up.
+    journal: AtomicPtr<Header>,
+    /// The mapping that holds its lock.
+    held: AtomicPtr<Header>,
+    /// There is a journal from before an exec.
+    has_former: AtomicU32,
     /// The thread that is moving in.
     mover: AtomicU32,
     cleaning: AtomicU32,
+    /// The journal is another process's to clean by now.
+    given_up: AtomicU32,
     /// The upper end of the stack that a clean-up runs on.
     stack: AtomicPtr<u8>,
     /// Random bits for names, each taken out by whoever uses it; 0 where they are used up.
@@ -158,11 +84,38 @@ const NOBODY: u32 = 0;
 const MOVING_IN: u32 = 1;
 const SETTLED: u32 = 2;
 
+/// How many journals a process can inherit and look after: its parent's, its parent's parent's, and so on.
+const GENERATIONS: usize = 32;
+
+/// What the record needs from the process around it.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Called in each process (a forked child is another) before the first thing is recorded.
+    pub moved_in: fn(),
+    /// The settings.
+    pub settings: fn() -> &'static Settings<'static>,
+    /// The program's name.
+    pub program: fn() -> &'static [u8],
+    /// Told of everything that was cleaned up, or could not be.
+    pub report: fn(&Cleaned<'_>),
+}
+
 /// The process's own record. Static, and the same in all threads.
 pub struct Tracker {
     page: AtomicPtr<Page>,
-    /// Called in each process when it first makes the record its own, before anything stands in it.
-    moved_in: fn(),
+    /// The mappings that hold the locks of journals: in a forked child, those of the processes that it comes from. Copied
+    /// by fork like any memory, so that a child knows where to look.
+    inherited: [AtomicPtr<Header>; GENERATIONS],
+    surroundings: Surroundings,
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// By itself: a living child that runs another program may still use what it was told of.
+    Orderly,
+    /// By a signal, which such children get as well, or outlive in vain.
+    Signal,
 }
 
 /// A place for one thing that is about to be made.
@@ -171,14 +124,6 @@ pub struct Ticket<'a> {
     page: &'a Page,
     place: Place<'a>,
     announced: Cell<bool>,
-}
-
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    slots: &'a Slots,
-    shape: &'static Shape,
-    index: u32,
-    slot: NonNull<Slot>,
 }
 
 /// Something that was cleaned up, or could not be.
@@ -191,10 +136,10 @@ pub struct Cleaned<'a> {
 }
 
 impl Tracker {
-    /// Nothing tracked, nothing mapped. `moved_in` is called in each process (a forked child is another) before the first
-    /// thing is recorded.
-    pub const fn new(moved_in: fn()) -> Self {
-        Self { page: AtomicPtr::new(null_mut()), moved_in }
+    /// Nothing tracked, nothing mapped.
+    pub const fn new(surroundings: Surroundings) -> Self {
+        let inherited = [const { AtomicPtr::new(null_mut()) }; GENERATIONS];
+        Self { page: AtomicPtr::new(null_mut()), inherited, surroundings }
     }
 
     /// The page, if it is this process's. One system call, none where nothing was ever tracked.
@@ -233,12 +178,16 @@ impl Tracker {
             page.mover.store(sys::gettid(), Ordering::Relaxed);
             page.is_wiped.store(u32::from(is_wiped_on_fork(page)), Ordering::Relaxed);
             page.pid.store(sys::getpid(), Ordering::Relaxed);
-            page.outer_pid.store(outer_pid(), Ordering::Relaxed);
+            page.outer_pid.store(kin::number_in_proc(), Ordering::Relaxed);
             page.lease.store(Lease::to_word(Lease::take()), Ordering::Relaxed);
             page.stack.store(stack::map().map_or(null_mut(), NonNull::as_ptr), Ordering::Relaxed);
-            (self.moved_in)();
+            let state = self.open_journal(page);
+            (self.surroundings.moved_in)();
             page.stage.store(SETTLED, Ordering::Release);
             sys::wake_all(&page.stage);
+            if let Some(state) = state {
+                self.sweep(page, &state, false);
+            }
             return Some(page);
         }
         // Another thread is moving in: that is a few system calls. Not waited for where it is this very one, in the middle
@@ -255,14 +204,92 @@ impl Tracker {
         self.mine()
     }
 
+    /// Makes the journal of this process, and leaves the state directory open. Nothing where none can be had.
+    fn open_journal(&self, page: &Page) -> Option<Fd> {
+        let settings = (self.surroundings.settings)();
+        let uid = rustix::process::geteuid().as_raw();
+        for index in 0..state::PLACES {
+            let Some(mut path) = state::place(index, settings.state_directory, settings.runtime_directory, uid) else {
+                continue;
+            };
+            let Some(path) = path.as_c_str() else { continue };
+            let Ok(directory) = state::open_or_make(path, uid) else { continue };
+            let program = (self.surroundings.program)();
+            let Ok(own) = Own::make(&directory, path.to_bytes(), settings.cleanup, program) else { continue };
+            page.journal.store(own.header.as_ptr(), Ordering::Relaxed);
+            page.held.store(own.lease.as_ptr(), Ordering::Relaxed);
+            // Where there is no room, a child cannot look after it, but the lock tells that the child lives.
+            for place in &self.inherited {
+                let free = place.compare_exchange(null_mut(), own.lease.as_ptr(), Ordering::AcqRel, Ordering::Acquire);
+                if free.is_ok() {
+                    break;
+                }
+            }
+            return Some(directory);
+        }
+        None
+    }
+
+    /// Cleans up behind processes that are gone (D5), as far as their journals lie in `state`; with `former`, also behind
+    /// this one's life before an exec. All signals of the calling thread wait until it is done.
+    fn sweep(&self, page: &Page, state: &Fd, former: bool) {
+        let own = page.journal().map_or(Process::new(0, 0), Header::owner);
+        let namespace = page.journal().map_or(0, Header::pid_namespace);
+        page.alone(|| {
+            let mut cleaner = Cleaner::default();
+            let mut buffer = [0u8; 4096];
+            listing::each_name(state, &mut buffer, |name| {
+                if mark(name.to_bytes()).is_none_or(|mark| mark.kind != Kind::Journal) {
+                    return;
+                }
+                match Journal::take(state.as_fd(), name) {
+                    Ok(journal) => match journal.life(&own, namespace) {
+                        Life::Former if !former => page.has_former.store(1, Ordering::Relaxed),
+                        Life::Dead | Life::Former => self.clean_dead(&journal, state, name, &mut cleaner),
+                        Life::Alive | Life::Unknown => {}
+                    },
+                    Err(Refusal::Blank) => {
+                        let _ = unlinkat(state, name, AtFlags::empty());
+                    }
+                    Err(_) => {}
+                }
+            });
+        });
+    }
+
+    /// Cleans up what stands in a journal whose lock is ours and whose processes are dead, and removes it if nothing is
+    /// left to do.
+    fn clean_dead(&self, journal: &Journal, state: &Fd, name: &CStr, cleaner: &mut Cleaner) {
+        let header = journal.header();
+        // From here its paths lead elsewhere.
+        if header.root() != journal::root() {
+            return;
+        }
+        let cleanup = header.cleanup();
+        let kept = journal.each(|record| {
+            if cleanup == Cleanup::Off && record.entry == Entry::Directory {
+                return Fate::Forget;
+            }
+            let outcome = cleaner.clean_dead(record, cleanup != Cleanup::Empty, header.created());
+            (self.surroundings.report)(&Cleaned { path: record.path, outcome });
+            if matches!(outcome, Outcome::Stuck(_)) { Fate::Keep } else { Fate::Forget }
+        });
+        if kept == 0 {
+            let _ = unlinkat(state, name, AtFlags::empty());
+        }
+    }
+
     /// Takes a place for something that is about to be made at `path`, absolute and without a NUL. Nothing where there
     /// is no memory, the path is too long for a system call, or the memory is another process's.
     pub fn reserve(&self, path: &[u8], entry: Entry) -> Option<Ticket<'_>> {
         let page = self.mine_or_shared().or_else(|| self.move_in())?;
+        if page.given_up.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
         let place = if path.len() < SMALL.room() {
-            page.small.take(&SMALL)
+            page.small.take(&SMALL, page.journal())
         } else if path.len() < LARGE.room().min(PATH_MAX) {
-            page.large.take(&LARGE)
+            page.large.take(&LARGE, page.journal())
         } else {
             None
         }?;
@@ -271,6 +298,21 @@ impl Tracker {
         }
         place.write(path, entry);
         Some(Ticket { page, place, announced: Cell::new(false) })
+    }
+
+    /// Takes a place for `name` in an open directory, and announces it: the file or empty directory of this name, which
+    /// nobody else can have chosen, is removed if something ends this process before the ticket is given back.
+    pub fn announce(&self, directory: BorrowedFd<'_>, name: &Name, entry: Entry) -> Option<Ticket<'_>> {
+        let mut path = Text::<PATH_MAX>::new();
+        let length = sys::readlinkat(sys::CWD, fd_path(directory).as_c_str()?.as_ptr(), path.spare()).ok()?;
+        path.set_length(length);
+        path.push(b"/").push(name.as_bytes());
+        if path.is_cut() || path.as_bytes().first() != Some(&b'/') {
+            return None;
+        }
+        let ticket = self.reserve(path.as_bytes(), entry)?;
+        ticket.announce();
+        Some(ticket)
     }
 
     /// 64 random bits that nobody else gets: a forked child finds its pool empty. Nothing where nothing is tracked yet.
@@ -293,7 +335,7 @@ impl Tracker {
 
     /// Whether this process has anything to clean up, or might have.
     pub fn is_in_use(&self) -> bool {
-        self.mine().is_some()
+        self.mine().is_some() || self.inherited().next().is_some()
     }
 
     /// Whether `forget_double` could find anything. One system call, none where nothing was ever tracked.
@@ -327,7 +369,7 @@ impl Tracker {
                 let index = page.next_file.fetch_add(1, Ordering::Relaxed).checked_rem(used).unwrap_or(0);
                 let Some(place) = slots.place(shape, index) else { break };
                 let Some(was) = place.claim_any() else { continue };
-                let is_file = Entry::decode(place.entry()) != Entry::Directory;
+                let is_file = place.entry() != Entry::Directory;
                 if is_file {
                     seen += 1;
                 }
@@ -351,8 +393,7 @@ impl Tracker {
     /// The program has given the file with this hidden name a mode of its own.
     pub fn keep_mode_of_file(&self, path: &[u8]) {
         self.with_file(path, |place, _| {
-            // SAFETY: `with_file` has claimed the slot.
-            unsafe { (*place.slot.as_ptr()).entry = Entry::File { mode: None }.encode() };
+            place.set_entry(Entry::File { mode: None });
             place.put_back(LIVE);
         });
     }
@@ -366,7 +407,7 @@ impl Tracker {
     fn with_file<T>(&self, path: &[u8], then: impl FnOnce(&Place<'_>, Option<u32>) -> T) -> Option<T> {
         for place in self.mine()?.places() {
             let Some(was) = place.claim(LIVE) else { continue };
-            match Entry::decode(place.entry()) {
+            match place.entry() {
                 Entry::File { mode } if place.path().to_bytes() == path => return Some(then(&place, mode)),
                 _ => place.put_back(was),
             }
@@ -374,35 +415,216 @@ impl Tracker {
         None
     }
 
-    /// Removes everything that this process made and nobody removed. Any thread, also in a signal handler, on a stack of
-    /// its own. All signals of the calling thread wait until it is done. Where another thread is at it already, waits for
-    /// that one first.
-    pub fn clean_up(&self, cleanup: Cleanup, report: impl FnMut(&Cleaned<'_>)) {
-        let Some(page) = self.mine() else { return };
-        // A child that shares our memory as pid 1 of a new namespace, when we are a pid 1 ourselves.
-        let outer = page.outer_pid.load(Ordering::Relaxed);
-        if outer != 0 && outer != outer_pid() {
-            return;
+    /// The end of this process: removes everything that it made and nobody removed, and what its dead ancestors have left
+    /// if it is the last one that could use it. Any thread, also in a signal handler, on a stack of its own. All signals
+    /// of the calling thread wait until it is done. Where another thread is at it already, waits for that one first.
+    pub fn clean_up(&self, cleanup: Cleanup, ending: Ending) {
+        // SAFETY: the pointer is null or a page that is never unmapped.
+        let Some(page) = (unsafe { self.page.load(Ordering::Acquire).as_ref() }) else { return };
+        match page.stage.load(Ordering::Acquire) {
+            SETTLED => {
+                // A child that shares our memory; as pid 1 of a new namespace, when we are a pid 1 ourselves.
+                let outer = page.outer_pid.load(Ordering::Relaxed);
+                if page.pid.load(Ordering::Relaxed) != sys::getpid() || outer != 0 && outer != kin::number_in_proc() {
+                    return;
+                }
+                page.alone(|| self.end(page, cleanup, ending));
+                if page.has_former.swap(0, Ordering::Relaxed) != 0
+                    && let Some(state) = page.journal().and_then(|header| open_state_of(header.path()))
+                {
+                    self.sweep(page, &state, true);
+                }
+                self.inherit(Some(page), ending);
+            }
+            // Wiped: this is a forked child that has made nothing itself, or shares the memory of one.
+            NOBODY if self.inherited().next().is_some() && kin::owns_its_memory() => self.inherit(None, ending),
+            _ => {}
         }
-        let mask = sys::set_signal_mask(u64::MAX);
-        while page.cleaning.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            sys::wait_while(&page.cleaning, 1);
+    }
+
+    /// What this process made itself.
+    fn end(&self, page: &Page, cleanup: Cleanup, ending: Ending) {
+        let header = page.journal();
+        // Both are said before the lock is given up: who is the last one may go by them from then on.
+        let is_held = ending == Ending::Orderly
+            && page.has_directories()
+            && note_children(|child| header.is_none_or(|header| header.hold(child)));
+        if let Some(header) = header {
+            header.end(cleanup);
         }
-        if let Some(top) = NonNull::new(page.stack.load(Ordering::Relaxed)) {
-            // SAFETY: mapped when this process moved in, and `cleaning` lets one thread at a time get here.
-            unsafe { stack::call_on(top, || page.clean_up(cleanup, report)) };
+        // The journal stays open until all is removed, so that nobody else begins.
+        let (is_last, _lock) = match Lease::from_word(page.lease.load(Ordering::Relaxed)) {
+            Some(lease) if lease.is_last() => (true, None),
+            None if header.is_none() => (true, None),
+            _ => {
+                let regained = header.and_then(|header| self.regain(page, header));
+                (regained.is_some(), regained)
+            }
+        };
+        let mut cleaner = Cleaner::default();
+        let mut kept = 0;
+        // The newest first: its path may lead through an older one.
+        for place in page.places() {
+            let Some(was) = place.claim_any() else { continue };
+            let record = place.record(was);
+            let is_directory = record.entry == Entry::Directory;
+            if is_directory && cleanup == Cleanup::Off {
+                // Something may still go wrong before this process has ended.
+                place.put_back(was);
+                continue;
+            }
+            let outcome = if is_last && !(is_held && is_directory) {
+                cleaner.clean(&record, cleanup != Cleanup::Empty)
+            } else if !is_directory && record.made.is_some_and(|made| remove_if_closed(record.path, &made)) {
+                Outcome::Removed
+            } else {
+                Outcome::Stuck(Stuck::InUse)
+            };
+            (self.surroundings.report)(&Cleaned { path: record.path, outcome });
+            // Somebody else can come back to it from where it was made, or when it is free.
+            if header.is_some() && matches!(outcome, Outcome::Stuck(Stuck::InUse | Stuck::OtherNamespace)) {
+                place.put_back(was);
+                kept += 1;
+            } else {
+                place.release();
+            }
         }
-        page.cleaning.store(0, Ordering::Release);
-        sys::wake_all(&page.cleaning);
-        sys::set_signal_mask(mask);
+        let Some(header) = header else { return };
+        if kept == 0 && is_last {
+            let _ = unlinkat(CWD, header.path(), AtFlags::empty());
+        }
+        // What another process may be cleaning by now is not ours any more.
+        page.given_up.store(u32::from(kept != 0), Ordering::Relaxed);
+    }
+
+    /// Gives up the lock of this process's journal, and takes it again where nobody else has it.
+    fn regain(&self, page: &Page, header: &Header) -> Option<Journal> {
+        let held = page.held.swap(null_mut(), Ordering::AcqRel);
+        self.let_go(held);
+        take(header.path()).and_then(|(_, journal)| journal.ok())
+    }
+
+    /// Gives up a lock.
+    fn let_go(&self, held: *mut Header) {
+        for place in &self.inherited {
+            let _ = place.compare_exchange(held, null_mut(), Ordering::AcqRel, Ordering::Acquire);
+        }
+        if !held.is_null() {
+            // SAFETY: a mapping of this size, which nobody looks at any more: the lists above were its only holders.
+            let _ = unsafe { munmap(held.cast(), HEADER) };
+        }
+    }
+
+    /// The locks that this process has from those it comes from, its parent's first.
+    fn inherited(&self) -> impl Iterator<Item = *mut Header> {
+        // SAFETY: the pointer is null or a page that is never unmapped.
+        let page = unsafe { self.page.load(Ordering::Acquire).as_ref() };
+        let own = page.map_or(null_mut(), |page| page.held.load(Ordering::Acquire));
+        let all = self.inherited.iter().rev().map(|place| place.load(Ordering::Acquire));
+        all.filter(move |&held| !held.is_null() && held != own)
+    }
+
+    /// Gives up the locks of ancestors, and cleans up behind those of whom this process was the last.
+    fn inherit(&self, page: Option<&Page>, ending: Ending) {
+        let mut own = None;
+        while let Some(held) = self.inherited().next() {
+            let mut path = Text::<PATH_MAX>::new();
+            // SAFETY: a mapping of this size that fork has handed down; it is given up only below.
+            path.push(unsafe { (*held).path() }.to_bytes());
+            self.let_go(held);
+            let Some((state, Ok(journal))) = path.as_c_str().and_then(take) else { continue };
+            let own = own.get_or_insert_with(Process::current);
+            if journal.life(own, kin::pid_namespace()) != Life::Dead {
+                continue;
+            }
+            if ending == Ending::Orderly && note_children(|child| journal.header().hold(child)) {
+                journal.save();
+                continue;
+            }
+            let Some((_, name)) = split(path.as_bytes()) else { continue };
+            let mut name = Text::<256>::new().also(name);
+            let Some(name) = name.as_c_str() else { continue };
+            let clean = || self.clean_dead(&journal, &state, name, &mut Cleaner::default());
+            match page {
+                Some(page) => page.alone(clean),
+                None => on_fresh_stack(clean),
+            }
+        }
     }
 }
 
+/// Opens the state directory of a journal, and the journal with its lock.
+fn take(path: &CStr) -> Option<(Fd, Result<Journal, Refusal>)> {
+    let state = open_state_of(path)?;
+    let (_, name) = split(path.to_bytes())?;
+    let mut name = Text::<256>::new().also(name);
+    let journal = Journal::take(state.as_fd(), name.as_c_str()?);
+    Some((state, journal))
+}
+
+fn open_state_of(journal: &CStr) -> Option<Fd> {
+    let (directory, _) = split(journal.to_bytes())?;
+    let mut path = state::Path::new().also(directory);
+    state::open(path.as_c_str()?, rustix::process::geteuid().as_raw()).ok()
+}
+
+/// Notes the living children of this process, until there is no room. Says whether there is one.
+fn note_children(mut note: impl FnMut(&Process) -> bool) -> bool {
+    let mut any = false;
+    kin::each_child(|child| {
+        note(&child);
+        any = true;
+    });
+    any
+}
+
+/// With all signals of this thread waiting, on a stack that is mapped for it: there may be hardly any left.
+fn on_fresh_stack(work: impl FnOnce()) {
+    let mask = sys::set_signal_mask(u64::MAX);
+    if let Ok(top) = stack::map() {
+        // SAFETY: mapped by the line above, and nobody else knows it.
+        unsafe { stack::call_on(top, work) };
+    }
+    sys::set_signal_mask(mask);
+}
+
 impl Page {
+    fn journal(&self) -> Option<&Header> {
+        // SAFETY: null, or a mapping of this process's that is never unmapped.
+        unsafe { self.journal.load(Ordering::Relaxed).as_ref() }
+    }
+
+    /// With all signals of this thread waiting, one thread at a time, on the stack that is kept for that.
+    fn alone(&self, work: impl FnOnce()) {
+        let mask = sys::set_signal_mask(u64::MAX);
+        while self.cleaning.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            sys::wait_while(&self.cleaning, 1);
+        }
+        if let Some(top) = NonNull::new(self.stack.load(Ordering::Relaxed)) {
+            // SAFETY: mapped when this process moved in, and `cleaning` lets one thread at a time get here.
+            unsafe { stack::call_on(top, work) };
+        }
+        self.cleaning.store(0, Ordering::Release);
+        sys::wake_all(&self.cleaning);
+        sys::set_signal_mask(mask);
+    }
+
     /// Every place that was ever handed out, the newest first; none of them claimed.
     fn places(&self) -> impl Iterator<Item = Place<'_>> {
-        [(&self.small, &SMALL), (&self.large, &LARGE)].into_iter().flat_map(|(slots, shape)| {
-            (0..slots.used.load(Ordering::Acquire)).rev().filter_map(move |index| slots.place(shape, index))
+        let given_up = self.given_up.load(Ordering::Relaxed) != 0;
+        [(&self.small, &SMALL), (&self.large, &LARGE)].into_iter().flat_map(move |(slots, shape)| {
+            let used = if given_up { 0 } else { slots.used.load(Ordering::Acquire) };
+            (0..used).rev().filter_map(move |index| slots.place(shape, index))
+        })
+    }
+
+    /// Whether a directory is recorded.
+    fn has_directories(&self) -> bool {
+        self.places().any(|place| {
+            let Some(was) = place.claim_any() else { return false };
+            let is_directory = place.entry() == Entry::Directory;
+            place.put_back(was);
+            is_directory
         })
     }
 
@@ -415,118 +637,6 @@ impl Page {
             if place.identity().is_same_file(seen) { place.release() } else { place.put_back(was) }
         }
     }
-
-    fn clean_up(&self, cleanup: Cleanup, mut report: impl FnMut(&Cleaned<'_>)) {
-        let mut parent = Parent::default();
-        let mut remover = None;
-        let is_last = Lease::from_word(self.lease.load(Ordering::Relaxed)).is_none_or(Lease::is_last);
-        // The newest first: its path may lead through an older one.
-        for place in self.places() {
-            let Some(was) = place.claim_any() else { continue };
-            let is_directory = Entry::decode(place.entry()) == Entry::Directory;
-            if is_directory && cleanup == Cleanup::Off {
-                place.put_back(was);
-                continue;
-            }
-            let outcome = if is_last {
-                clean_one(&place, was, cleanup != Cleanup::Empty, &mut parent, &mut remover)
-            } else if !is_directory && remove_if_closed(place.path(), &place.identity()) {
-                Outcome::Removed
-            } else {
-                Outcome::Stuck(Stuck::InUse)
-            };
-            report(&Cleaned { path: place.path(), outcome });
-            place.release();
-        }
-    }
-}
-
-fn clean_one(
-    place: &Place<'_>,
-    was: u32,
-    contents: bool,
-    parent: &mut Parent,
-    remover: &mut Option<Remover>,
-) -> Outcome {
-    let path = place.path();
-    let Some((directory, mut name)) = parent.open(path.to_bytes()) else { return Outcome::NotThere };
-    let Some(name) = name.as_c_str() else { return Outcome::NotThere };
-    let made = match (Entry::decode(place.entry()), was) {
-        (Entry::File { .. }, _) => return remove_file(directory, name, &place.identity(), was == INTENT),
-        (Entry::Directory, LIVE) => place.identity(),
-        // Ended between mkdir and its confirmation: ours if it is what mkdtemp makes, and then it is still empty.
-        (Entry::Directory, _) => match identity::at(directory, name) {
-            Ok(seen) if seen.is_directory() && seen.mode & 0o7777 == 0o700 && is_own(seen.uid) => seen.identity,
-            _ => return Outcome::NotThere,
-        },
-    };
-    let remover = match remover {
-        Some(remover) => remover,
-        None => match Remover::new() {
-            Ok(fresh) => remover.insert(fresh),
-            Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
-        },
-    };
-    remover.remove(directory, name, &made, contents && was == LIVE)
-}
-
-fn is_own(uid: u32) -> bool {
-    uid == rustix::process::geteuid().as_raw()
-}
-
-/// Removes a file's hidden name. Of an unconfirmed one only the name is known, and nobody else can have chosen it.
-fn remove_file(directory: BorrowedFd<'_>, name: &CStr, made: &Identity, unconfirmed: bool) -> Outcome {
-    match identity::at(directory, name) {
-        Ok(seen) if !unconfirmed && !seen.identity.is_same_file(made) => Outcome::NotThere,
-        Ok(_) => match unlinkat(directory, name, AtFlags::empty()) {
-            Ok(()) => Outcome::Removed,
-            Err(error) => Outcome::Stuck(Stuck::Refused(error)),
-        },
-        Err(_) => Outcome::NotThere,
-    }
-}
-
-/// Removes a file's hidden name if nothing has the file open or mapped: then, and only then, a write lease is granted.
-fn remove_if_closed(path: &CStr, made: &Identity) -> bool {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match openat(CWD, path, flags, Mode::empty()) {
-        Ok(file) => file,
-        Err(error) => return error == Errno::NOENT,
-    };
-    match identity::of(file.as_fd()) {
-        Ok(seen) if seen.identity.is_same_file(made) => {}
-        Ok(_) => return true,
-        Err(_) => return false,
-    }
-    sys::set_write_lease(file.as_fd()).is_ok() && unlinkat(CWD, path, AtFlags::empty()).is_ok()
-}
-
-/// The directory that the last path lay in, kept open: thousands usually share one.
-#[derive(Default)]
-struct Parent {
-    path: Text<PATH_MAX>,
-    fd: Option<Fd>,
-}
-
-impl Parent {
-    fn open(&mut self, path: &[u8]) -> Option<(BorrowedFd<'_>, Text<256>)> {
-        let (directory, name) = split(path)?;
-        if self.fd.is_none() || self.path.as_bytes() != directory {
-            self.fd = None;
-            self.path = Text::new();
-            self.path.push(directory);
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let path = self.path.as_c_str()?;
-            let opened = match openat(CWD, path, flags, Mode::empty()) {
-                Err(Errno::MFILE) if raise_descriptor_limit() => openat(CWD, path, flags, Mode::empty()),
-                opened => opened,
-            };
-            self.fd = Some(opened.ok()?);
-        }
-        let mut copy = Text::new();
-        copy.push(name);
-        Some((self.fd.as_ref()?.as_fd(), copy))
-    }
 }
 
 /// Whether the kernel knows MADV_WIPEONFORK: asked once more, for the page itself.
@@ -534,184 +644,6 @@ fn is_wiped_on_fork(page: &Page) -> bool {
     let start = core::ptr::from_ref(page).cast_mut().cast();
     // SAFETY: a mapping of our own, all of it, and the advice only concerns what a child gets.
     unsafe { madvise(start, size_of::<Page>(), Advice::LinuxWipeOnFork) }.is_ok()
-}
-
-/// This process's number in the namespace of whoever mounted /proc, 0 where it cannot be had.
-fn outer_pid() -> u32 {
-    let mut text = [0u8; 16];
-    let length = sys::readlinkat(sys::CWD, c"/proc/self".as_ptr(), &mut text).unwrap_or(0);
-    let digits = text.get(..length).unwrap_or(&[]);
-    digits
-        .iter()
-        .fold(0, |number: u32, digit| number.wrapping_mul(10).wrapping_add(u32::from(digit.wrapping_sub(b'0'))))
-}
-
-impl Slots {
-    /// A slot for the caller alone, in state `BUSY`.
-    fn take(&self, shape: &'static Shape) -> Option<Place<'_>> {
-        if let Some(place) = self.pop(shape) {
-            return Some(place);
-        }
-        loop {
-            let used = self.used.load(Ordering::Acquire);
-            if self.place(shape, used).is_none() {
-                // Before it grows: a program that removes its own directories has left slots behind.
-                if self.reclaim(shape, used)
-                    && let Some(place) = self.pop(shape)
-                {
-                    return Some(place);
-                }
-                self.grow(shape, used)?;
-            }
-            if self.used.compare_exchange(used, used + 1, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                let place = self.place(shape, used)?;
-                place.state().store(BUSY, Ordering::Release);
-                return Some(place);
-            }
-        }
-    }
-
-    fn place(&self, shape: &'static Shape, index: u32) -> Option<Place<'_>> {
-        let segment = shape.segment_of(index);
-        let before = shape.first.get() * ((1 << segment) - 1);
-        let start = NonNull::new(self.segments.get(segment as usize)?.load(Ordering::Acquire))?;
-        let offset = (index - before) as usize * shape.size;
-        // SAFETY: segment k holds `first << k` slots, of which this is number `index - before`.
-        let slot = unsafe { start.add(offset) }.cast();
-        Some(Place { slots: self, shape, index, slot })
-    }
-
-    fn grow(&self, shape: &'static Shape, used: u32) -> Option<()> {
-        let segment = shape.segment_of(used);
-        let length = (shape.first.get() as usize * shape.size) << segment;
-        let fresh = Mapping::for_this_process(length, Advice::LinuxDontFork).ok()?;
-        let pointer = self.segments.get(segment as usize)?;
-        let start = fresh.start().as_ptr();
-        if pointer.compare_exchange(null_mut(), start, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            fresh.leak();
-        }
-        Some(())
-    }
-
-    /// Frees the slots of what the program has removed by itself. Says whether that were enough to go on with: at least
-    /// a quarter, so that the cost of looking is spread over as many new ones. A program that removes nothing by itself
-    /// pays for a few looks only, spread over all slots.
-    fn reclaim(&self, shape: &'static Shape, used: u32) -> bool {
-        const SAMPLE: u32 = 16;
-        if used == 0 || self.reclaiming.swap(1, Ordering::AcqRel) != 0 {
-            return false;
-        }
-        let distance = (used / SAMPLE).max(1) as usize;
-        let sampled = self.free_what_is_gone(shape, (0..used).step_by(distance));
-        let freed = if sampled == 0 { 0 } else { sampled + self.free_what_is_gone(shape, 0..used) };
-        self.reclaiming.store(0, Ordering::Release);
-        freed != 0 && freed >= used / 4
-    }
-
-    fn free_what_is_gone(&self, shape: &'static Shape, indexes: impl Iterator<Item = u32>) -> u32 {
-        let mut freed = 0;
-        for place in indexes.filter_map(|index| self.place(shape, index)) {
-            let Some(was) = place.claim(LIVE) else { continue };
-            let gone = match identity::at(CWD, place.path()) {
-                Ok(seen) => !seen.identity.is_same_file(&place.identity()),
-                Err(error) => error == Errno::NOENT,
-            };
-            if gone {
-                place.release();
-                freed += 1;
-            } else {
-                place.put_back(was);
-            }
-        }
-        freed
-    }
-
-    fn pop(&self, shape: &'static Shape) -> Option<Place<'_>> {
-        loop {
-            let top = self.free.load(Ordering::Acquire);
-            let place = self.place(shape, (top as u32).checked_sub(1)?)?;
-            let next = u64::from(place.next_free().load(Ordering::Acquire));
-            let new = (top & !0xffff_ffff).wrapping_add(1 << 32) | next;
-            if self.free.compare_exchange(top, new, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                place.state().store(BUSY, Ordering::Release);
-                return Some(place);
-            }
-        }
-    }
-
-    fn push(&self, place: &Place<'_>) {
-        loop {
-            let top = self.free.load(Ordering::Acquire);
-            place.next_free().store(top as u32, Ordering::Release);
-            let new = (top & !0xffff_ffff).wrapping_add(1 << 32) | u64::from(place.index + 1);
-            if self.free.compare_exchange(top, new, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                return;
-            }
-        }
-    }
-}
-
-impl<'a> Place<'a> {
-    fn state(&self) -> &'a AtomicU32 {
-        // SAFETY: a slot inside a segment, which is never unmapped; the field is atomic.
-        unsafe { &(*self.slot.as_ptr()).state }
-    }
-
-    fn next_free(&self) -> &'a AtomicU32 {
-        // SAFETY: as above.
-        unsafe { &(*self.slot.as_ptr()).next_free }
-    }
-
-    fn claim(&self, from: u32) -> Option<u32> {
-        self.state().compare_exchange(from, BUSY, Ordering::AcqRel, Ordering::Acquire).ok()
-    }
-
-    fn claim_any(&self) -> Option<u32> {
-        self.claim(LIVE).or_else(|| self.claim(INTENT))
-    }
-
-    fn put_back(&self, state: u32) {
-        self.state().store(state, Ordering::Release);
-    }
-
-    fn release(&self) {
-        self.put_back(FREE);
-        self.slots.push(self);
-    }
-
-    /// Of a slot in state `BUSY`, which is the caller's alone.
-    fn entry(&self) -> u32 {
-        // SAFETY: the caller has claimed the slot.
-        unsafe { (*self.slot.as_ptr()).entry }
-    }
-
-    fn identity(&self) -> Identity {
-        // SAFETY: the caller has claimed the slot.
-        unsafe { (*self.slot.as_ptr()).identity }
-    }
-
-    fn path(&self) -> &'a CStr {
-        // SAFETY: the caller has claimed the slot; `write` has put `length` bytes and a NUL behind the fixed part.
-        let bytes = unsafe {
-            let length = (*self.slot.as_ptr()).length as usize + 1;
-            core::slice::from_raw_parts(self.slot.as_ptr().add(1).cast::<u8>(), length.min(self.shape.room()))
-        };
-        CStr::from_bytes_until_nul(bytes).unwrap_or(c"")
-    }
-
-    fn write(&self, path: &[u8], entry: Entry) {
-        let length = path.len().min(self.shape.room() - 1);
-        // SAFETY: the caller has claimed the slot; `length` bytes and a NUL fit behind the fixed part.
-        unsafe {
-            let slot = self.slot.as_ptr();
-            (*slot).entry = entry.encode();
-            (*slot).length = length as u32;
-            (*slot).identity = Identity::default();
-            let text = slot.add(1).cast::<u8>();
-            core::ptr::copy_nonoverlapping(path.as_ptr(), text, length);
-            *text.add(length) = 0;
-        }
-    }
 }
 
 impl Ticket<'_> {
@@ -725,8 +657,8 @@ impl Ticket<'_> {
     /// Writes another path, as long as the first: a try to make the thing found the name taken.
     pub fn rename(&self, path: &[u8]) {
         if self.take_back() {
-            let entry = Entry::decode(self.place.entry());
-            self.place.write(path, entry);
+            self.place.put_back(BUSY);
+            self.place.write(path, self.place.entry());
             self.announced.set(false);
         }
     }
@@ -738,8 +670,7 @@ impl Ticket<'_> {
             if made.is_weak() {
                 self.page.has_weak.store(1, Ordering::Relaxed);
             }
-            // SAFETY: `take_back` says that the slot is ours alone.
-            unsafe { (*self.place.slot.as_ptr()).identity = *made };
+            self.place.set_identity(made);
             self.place.put_back(LIVE);
         }
     }
@@ -758,4 +689,4 @@ impl Ticket<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

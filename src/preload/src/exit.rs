@@ -1,14 +1,14 @@
 //! The ways a process ends by itself (D2).
 
 use crate::next::Next;
-use crate::process::{TRACKER, log, settings};
+use crate::process::{TRACKER, settings};
 use crate::signal;
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
-use tmpshim_core::event::Event;
 use tmpshim_core::settings::Cleanup;
 use tmpshim_core::sys;
+use tmpshim_core::tracker::Ending;
 
 const _: unsafe extern "C" fn(c_int) -> ! = libc::_exit;
 const _: unsafe extern "C" fn() -> ! = libc::abort;
@@ -35,8 +35,11 @@ pub(crate) fn clean_up(end: End) {
         (Cleanup::Failed, _) => Cleanup::All,
         (cleanup, _) => cleanup,
     };
-    TRACKER
-        .clean_up(cleanup, |cleaned| log(&Event::Cleaned { path: cleaned.path.to_bytes(), outcome: cleaned.outcome }));
+    let ending = match end {
+        End::Status(_) => Ending::Orderly,
+        End::Signal => Ending::Signal,
+    };
+    TRACKER.clean_up(cleanup, ending);
 }
 
 type OnExit = unsafe extern "C" fn(extern "C" fn(c_int, *mut c_void), *mut c_void) -> c_int;

@@ -12,10 +12,11 @@ use tmpshim_core::settings::{Settings, is_ours};
 use tmpshim_core::sys;
 use tmpshim_core::text::Parts;
 use tmpshim_core::tmpfile::survey::Survey;
-use tmpshim_core::tracker::Tracker;
+use tmpshim_core::tracker::{Cleaned, Surroundings, Tracker};
 
 /// What this process has made.
-pub(crate) static TRACKER: Tracker = Tracker::new(signal::watch);
+pub(crate) static TRACKER: Tracker =
+    Tracker::new(Surroundings { moved_in: signal::watch, settings, program, report: report_cleaned });
 /// What is known of filesystems.
 pub(crate) static SURVEY: Survey = Survey::new();
 /// Whether a file ever stood in for an O_TMPFILE one here.
@@ -38,6 +39,9 @@ struct Stored {
     program: [u8; 256],
     text: [u8; TEXT],
 }
+
+/// What is read beside the settings: the state directory may lie there.
+const RUNTIME: &[u8] = b"XDG_RUNTIME_DIR";
 
 /// Room for the longest value of every setting that is text.
 const TEXT: usize = 6 * 4100;
@@ -65,6 +69,10 @@ pub(crate) fn program() -> &'static [u8] {
     // SAFETY: written before `SETTINGS` was set, never after.
     let stored = unsafe { (*STORE.0.get()).assume_init_ref() };
     CStr::from_bytes_until_nul(&stored.program).map_or(b"", CStr::to_bytes)
+}
+
+fn report_cleaned(cleaned: &Cleaned<'_>) {
+    log(&Event::Cleaned { path: cleaned.path.to_bytes(), outcome: cleaned.outcome });
 }
 
 /// Writes a line about what was done, where somebody wants to know.
@@ -105,7 +113,9 @@ fn read() -> &'static Settings<'static> {
         for (slot, byte) in kept.iter_mut().zip(value) {
             *slot = *byte;
         }
-        if let Err(problem) = stored.settings.set(name, kept) {
+        if name == RUNTIME {
+            stored.settings.runtime_directory = kept;
+        } else if let Err(problem) = stored.settings.set(name, kept) {
             // SAFETY: only written to.
             let _ = rustix::io::write(unsafe { sys::borrow(2) }, problem.describe().as_bytes());
         }
@@ -123,18 +133,18 @@ fn read() -> &'static Settings<'static> {
     settings
 }
 
-/// Calls `each` with every variable of the environment that claims to be a setting.
+/// Calls `each` with every variable of the environment that claims to be a setting, and with `RUNTIME`.
 fn each_variable(mut each: impl FnMut(&'static [u8], &'static [u8])) {
     // SAFETY: `environ` is libc's; it is null or a list that ends with null, of strings closed by NUL.
     unsafe {
         let mut entry = environ;
         while !entry.is_null() && !(*entry).is_null() {
-            // Most do not begin with a T: one look at each.
-            if **entry == b'T' as c_char {
+            // Most begin with another letter: one look at each.
+            if matches!(**entry as u8, b'T' | b'X') {
                 let text = CStr::from_ptr(*entry).to_bytes();
                 let name = Parts::new(text, b'=').next().unwrap_or(b"");
                 if let Some(value) = text.get(name.len() + 1..)
-                    && is_ours(name)
+                    && (is_ours(name) || name == RUNTIME)
                 {
                     each(name, value);
                 }

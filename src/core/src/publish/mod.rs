@@ -17,7 +17,7 @@ use crate::next::Next;
 use crate::sys;
 use crate::text::{PATH_MAX, Text, fd_path, split};
 use crate::tmpfile::mode::Rules;
-use crate::tracker::Tracker;
+use crate::tracker::{Entry, Ticket, Tracker};
 use core::ffi::{CStr, c_char};
 use rustix::fd::{AsFd, BorrowedFd, RawFd};
 use rustix::fs::{
@@ -70,7 +70,7 @@ pub unsafe fn publish(
     if !source.mark.unlinked {
         return publish_kept(source, &parent, name, tracker);
     }
-    publish_copy(source, &parent, name)
+    publish_copy(source, &parent, name, tracker)
 }
 
 /// Whether file and target lie on different mounts, which linkat(2) does not cross.
@@ -94,20 +94,28 @@ fn open_parent(directory: RawFd, path: &[u8], next: &Next) -> Result<Fd, Errno> 
 struct Hidden<'a> {
     directory: BorrowedFd<'a>,
     name: Name,
+    ticket: Option<Ticket<'a>>,
 }
 
 impl Drop for Hidden<'_> {
     fn drop(&mut self) {
-        let _ = unlinkat(self.directory, self.name.as_c_str(), AtFlags::empty());
+        let gone = unlinkat(self.directory, self.name.as_c_str(), AtFlags::empty());
+        // By renaming it, where there are no hard links.
+        if let Ok(()) | Err(Errno::NOENT) = gone
+            && let Some(ticket) = self.ticket.take()
+        {
+            ticket.abandon();
+        }
     }
 }
 
-fn publish_copy(source: &mut Source, parent: &Fd, name: &CStr) -> Result<(), Errno> {
+fn publish_copy(source: &mut Source, parent: &Fd, name: &CStr, tracker: &Tracker) -> Result<(), Errno> {
     let original = open_original(source)?;
     let hidden = Name::fresh(Kind::Publishing)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(parent, hidden.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
-    let hidden = Hidden { directory: parent.as_fd(), name: hidden };
+    let ticket = tracker.announce(parent.as_fd(), &hidden, Entry::File { mode: None });
+    let hidden = Hidden { directory: parent.as_fd(), name: hidden, ticket };
+    let file = openat(parent, hidden.name.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
     // Opened while its owner may still write to it, whatever mode it is going to have.
     let moved = source.fd.map(|fd| Moved::prepare(fd, parent, hidden.name.as_c_str())).transpose()?;
     copy::copy(&original, &file)?;

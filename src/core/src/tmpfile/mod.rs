@@ -10,7 +10,7 @@ use crate::name::{Kind, Name};
 use crate::next::Next;
 use crate::sys;
 use crate::text::{PATH_MAX, Text, fd_path};
-use crate::tracker::{Entry, Tracker};
+use crate::tracker::{Entry, Ticket, Tracker};
 use core::ffi::{CStr, c_char};
 use core::mem::size_of;
 use plan::OpenHow;
@@ -69,7 +69,7 @@ pub unsafe fn stand_in(request: &Request, refusal: Option<Errno>, means: &Means<
         Ok(directory) => directory,
         Err(error) => return Err(refusal.unwrap_or(error)),
     };
-    let survey = means.survey.ask(directory.as_fd());
+    let survey = means.survey.ask(directory.as_fd(), means.tracker);
     let file = match survey {
         Unlinked::Works | Unlinked::Hides => None,
         Unlinked::Breaks => kept(&directory, request, means)?,
@@ -78,10 +78,10 @@ pub unsafe fn stand_in(request: &Request, refusal: Option<Errno>, means: &Means<
     if let Some(file) = file {
         return Ok((hand_over(file, directory, request.flags), Made::Kept));
     }
-    match unlinked(&directory, request, means.next, survey) {
+    match unlinked(&directory, request, means, survey) {
         Ok(file) => Ok((hand_over(file, directory, request.flags), Made::Unlinked)),
         // SAFETY: the directory was opened by this path, so it can be read.
-        Err(Errno::MFILE) if request.resolve == 0 => unsafe { in_one_slot(request, directory, means.next) },
+        Err(Errno::MFILE) if request.resolve == 0 => unsafe { in_one_slot(request, directory, means) },
         Err(error) => Err(error),
     }
 }
@@ -125,7 +125,7 @@ fn fresh_name(flags: i32) -> Result<Name, Errno> {
     Name::fresh(if flags & libc::O_EXCL == 0 { Kind::Linkable } else { Kind::Exclusive })
 }
 
-fn unlinked(directory: &Fd, request: &Request, next: &Next, survey: Unlinked) -> Result<Fd, Errno> {
+fn unlinked(directory: &Fd, request: &Request, means: &Means<'_>, survey: Unlinked) -> Result<Fd, Errno> {
     let mut created = None;
     if mode::needs_more(request.mode) {
         created = mode::Rules::of(directory.as_fd(), request.mode).created();
@@ -133,20 +133,38 @@ fn unlinked(directory: &Fd, request: &Request, next: &Next, survey: Unlinked) ->
     // Somebody who looked the name up before it was gone may come to the check of permissions after it: on
     // fuse-overlayfs one try in 250 got in (seen). In a directory that nobody else may enter there is nothing to look up.
     // Where the server keeps a name of its own, that directory could not be removed while the file is open.
-    let file = match (is_for_others(created) && survey == Unlinked::Works).then(|| Private::make(directory)).flatten() {
-        Some(private) => create_unlinked(private.directory.as_fd(), request, next)?,
-        None => create_unlinked(directory.as_fd(), request, next)?,
+    let is_private = is_for_others(created) && survey == Unlinked::Works;
+    let file = match is_private.then(|| Private::make(directory, means)).flatten() {
+        Some(private) => create_unlinked(private.directory.as_fd(), request, means)?,
+        None => create_unlinked(directory.as_fd(), request, means)?,
     };
     complete_mode(&file, created);
     Ok(file)
 }
 
-fn create_unlinked(directory: BorrowedFd<'_>, request: &Request, next: &Next) -> Result<Fd, Errno> {
+fn create_unlinked(directory: BorrowedFd<'_>, request: &Request, means: &Means<'_>) -> Result<Fd, Errno> {
     let name = fresh_name(request.flags)?;
-    let file = create(directory, request, &name, next)?;
-    // A name that cannot be removed again: the program gets the answer it had.
-    unlinkat(directory, name.as_c_str(), AtFlags::empty()).map_err(|_| Errno::OPNOTSUPP)?;
-    Ok(file)
+    let ticket = means.announce(directory, &name, Entry::File { mode: None });
+    let created = create(directory, request, &name, means.next);
+    if created.is_ok() && unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_err() {
+        // A name that cannot be removed again: the program gets the answer it had, and the record stays.
+        return Err(Errno::OPNOTSUPP);
+    }
+    give_back(ticket);
+    created
+}
+
+fn give_back(ticket: Option<Ticket<'_>>) {
+    if let Some(ticket) = ticket {
+        ticket.abandon();
+    }
+}
+
+impl<'a> Means<'a> {
+    /// So that nothing is left if something ends the process now (T5).
+    fn announce(&self, directory: BorrowedFd<'_>, name: &Name, entry: Entry) -> Option<Ticket<'a>> {
+        self.tracker?.announce(directory, name, entry)
+    }
 }
 
 /// Whether anybody but the owner is to be allowed anything.
@@ -160,20 +178,26 @@ struct Private<'a> {
     above: &'a Fd,
     name: Name,
     directory: Fd,
+    ticket: Option<Ticket<'a>>,
 }
 
 impl<'a> Private<'a> {
     /// Nothing where it cannot be made.
-    fn make(above: &'a Fd) -> Option<Self> {
+    fn make(above: &'a Fd, means: &Means<'a>) -> Option<Self> {
         let name = Name::fresh(Kind::Private).ok()?;
-        mkdirat(above, name.as_c_str(), Mode::RWXU).ok()?;
+        let ticket = means.announce(above.as_fd(), &name, Entry::Directory);
+        if mkdirat(above, name.as_c_str(), Mode::RWXU).is_err() {
+            give_back(ticket);
+            return None;
+        }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = openat(above, name.as_c_str(), flags, Mode::empty());
         let Ok(directory) = opened else {
             let _ = unlinkat(above, name.as_c_str(), AtFlags::REMOVEDIR);
+            give_back(ticket);
             return None;
         };
-        let private = Self { above, name, directory };
+        let private = Self { above, name, directory, ticket };
         // In a directory that others may write to, without the sticky bit, it may have been swapped for theirs.
         let seen = identity::of(private.directory.as_fd()).ok()?;
         (seen.uid == rustix::process::geteuid().as_raw() && seen.mode & 0o077 == 0).then_some(private)
@@ -182,7 +206,9 @@ impl<'a> Private<'a> {
 
 impl Drop for Private<'_> {
     fn drop(&mut self) {
-        let _ = unlinkat(self.above, self.name.as_c_str(), AtFlags::REMOVEDIR);
+        if unlinkat(self.above, self.name.as_c_str(), AtFlags::REMOVEDIR).is_ok() {
+            give_back(self.ticket.take());
+        }
     }
 }
 
@@ -198,22 +224,8 @@ fn kept(directory: &Fd, request: &Request, means: &Means<'_>) -> Result<Option<F
     let Some(tracker) = means.tracker else { return Ok(None) };
     tracker.reclaim_a_few_files();
     let name = fresh_name(request.flags)?;
-    let mut path = Text::<PATH_MAX>::new();
-    let Some(length) = fd_path(directory.as_fd())
-        .as_c_str()
-        .and_then(|link| sys::readlinkat(sys::CWD, link.as_ptr(), path.spare()).ok())
-    else {
-        return Ok(None);
-    };
-    path.set_length(length);
-    path.push(b"/").push(name.as_bytes());
-    if path.is_cut() || path.as_bytes().first() != Some(&b'/') {
-        return Ok(None);
-    }
-    let Some(ticket) = tracker.reserve(path.as_bytes(), Entry::File { mode: Some(request.mode & 0o7777) }) else {
-        return Ok(None);
-    };
-    ticket.announce();
+    let entry = Entry::File { mode: Some(request.mode & 0o7777) };
+    let Some(ticket) = tracker.announce(directory.as_fd(), &name, entry) else { return Ok(None) };
     let file = match create(directory.as_fd(), request, &name, means.next) {
         Ok(file) => file,
         Err(error) => {
@@ -248,24 +260,34 @@ fn hand_over(file: Fd, directory: Fd, flags: i32) -> RawFd {
 ///
 /// # Safety
 /// `request.path` is readable up to its NUL.
-unsafe fn in_one_slot(request: &Request, directory: Fd, next: &Next) -> Result<(RawFd, Made), Errno> {
+unsafe fn in_one_slot(request: &Request, directory: Fd, means: &Means<'_>) -> Result<(RawFd, Made), Errno> {
     let rules = mode::needs_more(request.mode).then(|| mode::Rules::of(directory.as_fd(), request.mode));
+    let name = fresh_name(request.flags)?;
+    let ticket = means.announce(directory.as_fd(), &name, Entry::File { mode: None });
     drop(directory);
     // The umask takes a descriptor for a moment, so it is read while the slot is free.
     let created = rules.and_then(|rules| rules.created());
-    let name = fresh_name(request.flags)?;
     let mut path = Text::<PATH_MAX>::new();
     // SAFETY: as this function's own contract.
     path.push(unsafe { CStr::from_ptr(request.path) }.to_bytes()).push(b"/").push(name.as_bytes());
     let path = path.as_c_str().ok_or(Errno::MFILE)?;
     let flags = plan::creation_flags(request.flags);
     // SAFETY: the path is ours and closed by NUL.
-    let fd = unsafe { (next.openat)(request.directory, path.as_ptr(), flags, mode::while_named(request.mode)) }?;
+    let opened =
+        unsafe { (means.next.openat)(request.directory, path.as_ptr(), flags, mode::while_named(request.mode)) };
+    let fd = match opened {
+        Ok(fd) => fd,
+        Err(error) => {
+            give_back(ticket);
+            return Err(error);
+        }
+    };
     // SAFETY: just opened, owned by nobody else.
     let file = unsafe { Fd::own(fd) };
     unlink_open_file(&file)
         .or_else(|_| sys::unlinkat(request.directory, path.as_ptr(), 0))
         .map_err(|_| Errno::MFILE)?;
+    give_back(ticket);
     complete_mode(&file, created);
     if request.flags & libc::O_CLOEXEC == 0 {
         let _ = fcntl_setfd(&file, FdFlags::empty());

@@ -8,6 +8,8 @@ use crate::fd::{Fd, openat};
 use crate::identity;
 use crate::name::{Kind, Name};
 use crate::text::fd_path;
+use crate::tmpfile::give_back;
+use crate::tracker::{Entry, Ticket, Tracker};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, fchmod, linkat, readlinkat_raw, statx, unlinkat};
@@ -47,7 +49,7 @@ impl Survey {
 
     /// The answer for the filesystem of `directory`. A try that says nothing (no descriptor free, no right to create)
     /// is taken for "works" and not remembered.
-    pub fn ask(&self, directory: BorrowedFd<'_>) -> Unlinked {
+    pub fn ask(&self, directory: BorrowedFd<'_>, tracker: Option<&Tracker>) -> Unlinked {
         let filesystem = identity::filesystem(directory);
         if filesystem.is_some_and(|filesystem| filesystem.append_only) {
             return Unlinked::Impossible;
@@ -63,7 +65,7 @@ impl Survey {
                 };
             }
         }
-        let Some(found) = attempt(directory) else { return Unlinked::Works };
+        let Some(found) = attempt(directory, tracker) else { return Unlinked::Works };
         let slot = self.oldest.fetch_add(1, Relaxed) % self.entries.len();
         if let (Some(key), Some(entry)) = (key, self.entries.get(slot)) {
             let found = match found {
@@ -84,13 +86,19 @@ fn key(device: u64, mount: u64) -> u64 {
 }
 
 /// Does with a file of our own what programs do with theirs.
-fn attempt(directory: BorrowedFd<'_>) -> Option<Unlinked> {
+fn attempt(directory: BorrowedFd<'_>, tracker: Option<&Tracker>) -> Option<Unlinked> {
     let name = Name::fresh(Kind::Probe).ok()?;
+    let ticket = announce(directory, &name, tracker);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(directory, name.as_c_str(), flags, Mode::RUSR | Mode::WUSR).ok()?;
-    unlinkat(directory, name.as_c_str(), AtFlags::empty()).ok()?;
+    let created = openat(directory, name.as_c_str(), flags, Mode::RUSR | Mode::WUSR);
+    if created.is_err() || unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_ok() {
+        give_back(ticket);
+    } else {
+        return None;
+    }
+    let file = created.ok()?;
     match use_unlinked(&file) {
-        Ok(()) if still_has_a_name(directory, &file) => Some(Unlinked::Hides),
+        Ok(()) if still_has_a_name(directory, &file, tracker) => Some(Unlinked::Hides),
         Ok(()) => Some(Unlinked::Works),
         // Says nothing about the filesystem.
         Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::ACCESS | Errno::PERM | Errno::NOSPC | Errno::DQUOT) => {
@@ -98,6 +106,10 @@ fn attempt(directory: BorrowedFd<'_>) -> Option<Unlinked> {
         }
         Err(_) => Some(Unlinked::Breaks),
     }
+}
+
+fn announce<'a>(directory: BorrowedFd<'_>, name: &Name, tracker: Option<&'a Tracker>) -> Option<Ticket<'a>> {
+    tracker?.announce(directory, name, Entry::File { mode: None })
 }
 
 fn use_unlinked(file: &Fd) -> Result<(), Errno> {
@@ -125,14 +137,15 @@ fn use_unlinked(file: &Fd) -> Result<(), Errno> {
 /// Whether the server still has a name for it: then it can be linked, once the kernel has been told the link count again,
 /// which libfuse does in the answer to a change of attributes and only there. (The count itself is no help:
 /// fuse-overlayfs says 1 and has no name.)
-fn still_has_a_name(directory: BorrowedFd<'_>, file: &Fd) -> bool {
+fn still_has_a_name(directory: BorrowedFd<'_>, file: &Fd, tracker: Option<&Tracker>) -> bool {
     let Ok(name) = Name::fresh(Kind::Probe) else { return false };
     let mut path = fd_path(file.as_fd());
     let Some(path) = path.as_c_str() else { return false };
     let _ = fchmod(file, Mode::RUSR | Mode::WUSR);
+    let ticket = announce(directory, &name, tracker);
     let linked = linkat(CWD, path, directory, name.as_c_str(), AtFlags::SYMLINK_FOLLOW).is_ok();
-    if linked {
-        let _ = unlinkat(directory, name.as_c_str(), AtFlags::empty());
+    if !linked || unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_ok() {
+        give_back(ticket);
     }
     linked
 }
@@ -148,13 +161,13 @@ mod tests {
         std::fs::create_dir(&root).unwrap();
         let directory = std::fs::File::open(&root).unwrap();
         let survey = Survey::new();
-        assert_eq!(survey.ask(directory.as_fd()), Unlinked::Works);
+        assert_eq!(survey.ask(directory.as_fd(), None), Unlinked::Works);
         let known = survey.entries[0].load(Relaxed);
         assert_ne!(known, 0);
-        assert_eq!(survey.ask(directory.as_fd()), Unlinked::Works);
+        assert_eq!(survey.ask(directory.as_fd(), None), Unlinked::Works);
         assert_eq!(survey.entries[1].load(Relaxed), 0);
         survey.entries[0].store(known | 2, Relaxed);
-        assert_eq!(survey.ask(directory.as_fd()), Unlinked::Breaks);
+        assert_eq!(survey.ask(directory.as_fd(), None), Unlinked::Breaks);
         std::fs::remove_dir(&root).unwrap();
     }
 }

@@ -1,0 +1,154 @@
+//! Removing one thing that stands in a record: a directory, or a file's hidden name (D2, D5, T5, T6).
+
+use crate::fd::{Fd, openat};
+use crate::identity::{self, Identity};
+use crate::journal::{Entry, Record};
+use crate::name::{Kind, mark};
+use crate::remove::{Outcome, Remover, Stuck, raise_descriptor_limit};
+use crate::sys;
+use crate::text::{PATH_MAX, Text, split};
+use core::ffi::CStr;
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, unlinkat};
+use rustix::io::Errno;
+
+/// How much earlier than its journal a directory's birth time may be: a server's clock is another one than ours.
+const SLACK: u64 = 3600 * 1_000_000_000;
+
+/// What removes things, one after the other, and what it keeps between them.
+#[derive(Default)]
+pub struct Cleaner {
+    parent: Parent,
+    remover: Option<Remover>,
+}
+
+impl Cleaner {
+    /// Removes what `record` says. A directory's contents go, too, where `contents` says so. One that was announced and
+    /// not confirmed is ours if it is what mkdtemp makes, and empty as that is.
+    pub fn clean(&mut self, record: &Record<'_>, contents: bool) -> Outcome {
+        let Some((directory, mut name)) = self.parent.open(record.path.to_bytes()) else { return Outcome::NotThere };
+        let Some(name) = name.as_c_str() else { return Outcome::NotThere };
+        let made = match (record.entry, record.made) {
+            (Entry::File { .. }, made) => return remove_file(directory, name, made.as_ref()),
+            (Entry::Directory, Some(made)) => made,
+            (Entry::Directory, None) => match identity::at(directory, name) {
+                Ok(seen) if seen.is_directory() && seen.mode & 0o7777 == 0o700 && is_own(seen.uid) => seen.identity,
+                _ => return Outcome::NotThere,
+            },
+        };
+        let remover = match &mut self.remover {
+            Some(remover) => remover,
+            None => match Remover::new() {
+                Ok(fresh) => self.remover.insert(fresh),
+                Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
+            },
+        };
+        remover.remove(directory, name, &made, contents && record.made.is_some())
+    }
+
+    /// The same for a record that another process has left in a file, made at `created` (nanoseconds since 1970): it may
+    /// say anything. A file must have a name of ours and be closed; a directory cannot be older than its journal.
+    pub fn clean_dead(&mut self, record: &Record<'_>, contents: bool, created: u64) -> Outcome {
+        if record.path.to_bytes().split(|&byte| byte == b'/').any(|part| matches!(part, b"." | b"..")) {
+            return Outcome::Stuck(Stuck::Suspect);
+        }
+        match (record.entry, record.made) {
+            (Entry::File { .. }, made) => {
+                if !is_hidden_name(record.path.to_bytes()) {
+                    return Outcome::Stuck(Stuck::Suspect);
+                }
+                if let Some(made) = made {
+                    return remove_unless_open(record.path, &made);
+                }
+            }
+            (Entry::Directory, made) => {
+                let birth = made.or_else(|| Some(identity::at(CWD, record.path).ok()?.identity)).map(|made| made.birth);
+                if birth.is_some_and(|birth| birth != 0 && birth.saturating_add(SLACK) < created) {
+                    return Outcome::Stuck(Stuck::Suspect);
+                }
+            }
+        }
+        self.clean(record, contents)
+    }
+}
+
+fn is_own(uid: u32) -> bool {
+    uid == rustix::process::geteuid().as_raw()
+}
+
+fn is_hidden_name(path: &[u8]) -> bool {
+    mark(path).is_some_and(|mark| !mark.unlinked && !matches!(mark.kind, Kind::Private | Kind::Journal))
+}
+
+/// Removes a file's hidden name. Of an unconfirmed one only the name is known, and nobody else can have chosen it.
+fn remove_file(directory: BorrowedFd<'_>, name: &CStr, made: Option<&Identity>) -> Outcome {
+    match identity::at(directory, name) {
+        Ok(seen) if FileType::from_raw_mode(seen.mode) != FileType::RegularFile => Outcome::NotThere,
+        Ok(seen) if made.is_some_and(|made| !seen.identity.is_same_file(made)) => Outcome::NotThere,
+        Ok(_) => match unlinkat(directory, name, AtFlags::empty()) {
+            Ok(()) => Outcome::Removed,
+            Err(error) => Outcome::Stuck(Stuck::Refused(error)),
+        },
+        Err(_) => Outcome::NotThere,
+    }
+}
+
+/// Removes a file's hidden name if nothing has the file open or mapped: then, and only then, a write lease is granted.
+pub fn remove_if_closed(path: &CStr, made: &Identity) -> bool {
+    matches!(try_remove(path, made, false), Outcome::Removed | Outcome::NotThere)
+}
+
+/// The same, and removes it as well where the filesystem cannot tell.
+fn remove_unless_open(path: &CStr, made: &Identity) -> Outcome {
+    try_remove(path, made, true)
+}
+
+fn try_remove(path: &CStr, made: &Identity, in_doubt: bool) -> Outcome {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match openat(CWD, path, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Outcome::NotThere,
+        Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
+    };
+    match identity::of(file.as_fd()) {
+        Ok(seen) if seen.identity.is_same_file(made) => {}
+        Ok(_) => return Outcome::NotThere,
+        Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
+    }
+    match sys::set_write_lease(file.as_fd()) {
+        Err(error) if !in_doubt || error == Errno::AGAIN => return Outcome::Stuck(Stuck::InUse),
+        _ => {}
+    }
+    match unlinkat(CWD, path, AtFlags::empty()) {
+        Ok(()) => Outcome::Removed,
+        Err(error) => Outcome::Stuck(Stuck::Refused(error)),
+    }
+}
+
+/// The directory that the last path lay in, kept open: thousands usually share one.
+#[derive(Default)]
+struct Parent {
+    path: Text<PATH_MAX>,
+    fd: Option<Fd>,
+}
+
+impl Parent {
+    fn open(&mut self, path: &[u8]) -> Option<(BorrowedFd<'_>, Text<256>)> {
+        let (directory, name) = split(path)?;
+        if self.fd.is_none() || self.path.as_bytes() != directory {
+            self.fd = None;
+            self.path = Text::new();
+            self.path.push(directory);
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let path = self.path.as_c_str()?;
+            let opened = match openat(CWD, path, flags, Mode::empty()) {
+                Err(Errno::MFILE) if raise_descriptor_limit() => openat(CWD, path, flags, Mode::empty()),
+                opened => opened,
+            };
+            self.fd = Some(opened.ok()?);
+        }
+        let mut copy = Text::new();
+        copy.push(name);
+        Some((self.fd.as_ref()?.as_fd(), copy))
+    }
+}
