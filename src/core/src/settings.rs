@@ -260,6 +260,8 @@ impl<'a> Settings<'a> {
             return Ok(());
         }
         let choice = values.choice(value).ok_or(Problem::Value { index, variable, value })?;
+        let mut unused: &[u8] = b"";
+        let mut text = &mut unused;
         match name {
             Name::Shim => self.enabled = choice == 0,
             Name::Tmpfile => {
@@ -277,14 +279,15 @@ impl<'a> Settings<'a> {
                     _ => Cleanup::Off,
                 }
             }
-            Name::Only => self.only = value,
-            Name::Skip => self.skip = value,
-            Name::Track => self.track = value,
-            Name::SkipPrograms => self.skip_programs = value,
-            Name::StateDirectory => self.state_directory = value,
+            Name::Only => text = &mut self.only,
+            Name::Skip => text = &mut self.skip,
+            Name::Track => text = &mut self.track,
+            Name::SkipPrograms => text = &mut self.skip_programs,
+            Name::StateDirectory => text = &mut self.state_directory,
             Name::Reexec => self.reexec = choice == 0,
             Name::Log => self.log = if value == b"stderr" { Log::Stderr } else { Log::File(value) },
         }
+        *text = value;
         Ok(())
     }
 

@@ -64,7 +64,9 @@ pub(crate) fn program() -> &'static [u8] {
     }
     // SAFETY: written before `SETTINGS` was set, never after.
     let stored = unsafe { (*STORE.0.get()).assume_init_ref() };
-    CStr::from_bytes_until_nul(&stored.program).map_or(b"", CStr::to_bytes)
+    let program = &raw const stored.program;
+    // SAFETY: its last byte is never written, and the storage was all zero.
+    unsafe { CStr::from_ptr(program.cast()) }.to_bytes()
 }
 
 /// Writes a line about what was done, where somebody wants to know.
@@ -95,16 +97,16 @@ fn read() -> &'static Settings<'static> {
     // SAFETY: `READING` lets one thread get here, once. `Stored` is made of bytes and of what is written next.
     let stored = unsafe {
         let stored = (*STORE.0.get()).as_mut_ptr();
-        (&raw mut (*stored).settings).write(Settings::DEFAULT);
+        // INERT and one flag, which differ from the default in nothing: the library holds only one of the two.
+        core::ptr::copy_nonoverlapping(&raw const INERT, &raw mut (*stored).settings, 1);
+        (*stored).settings.enabled = Settings::DEFAULT.enabled;
         &mut *stored
     };
     let mut free: &'static mut [u8] = &mut stored.text;
     each_variable(|name, value| {
         let Some((kept, rest)) = core::mem::take(&mut free).split_at_mut_checked(value.len()) else { return };
         free = rest;
-        for (slot, byte) in kept.iter_mut().zip(value) {
-            *slot = *byte;
-        }
+        kept.copy_from_slice(value);
         if let Err(problem) = stored.settings.set(name, kept) {
             // SAFETY: only written to.
             let _ = rustix::io::write(unsafe { sys::borrow(2) }, problem.describe().as_bytes());
@@ -114,7 +116,7 @@ fn read() -> &'static Settings<'static> {
     // SAFETY: the kernel puts the path of the executed file there, closed by NUL.
     let path = if path.is_null() { b"" } else { unsafe { CStr::from_ptr(path) }.to_bytes() };
     let name = last_component(path);
-    let name = if matches!(name, b"busybox" | b"toybox") { applet() } else { name };
+    let name = if is_many_programs(name) { applet() } else { name };
     for (slot, byte) in stored.program.iter_mut().take(255).zip(name) {
         *slot = *byte;
     }
@@ -161,9 +163,12 @@ fn applet() -> &'static [u8] {
             let text = *end.sub(1 + count - index).cast::<*const c_char>();
             if text.is_null() { b"" } else { last_component(CStr::from_ptr(text).to_bytes()) }
         };
-        match argument(0) {
-            b"busybox" | b"toybox" if count > 1 => argument(1),
-            name => name,
-        }
+        let name = argument(0);
+        if count > 1 && is_many_programs(name) { argument(1) } else { name }
     }
+}
+
+#[inline(never)]
+fn is_many_programs(name: &[u8]) -> bool {
+    name == b"busybox" || name == b"toybox"
 }
