@@ -4,7 +4,7 @@ use crate::fd::openat;
 use crate::remove::{Outcome, Stuck};
 use crate::settings::Log;
 use crate::sys;
-use crate::text::{PATH_MAX, Parts, Text};
+use crate::text::{PATH_MAX, Text, part};
 use crate::tmpfile::Made;
 use rustix::fd::AsFd;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -97,9 +97,7 @@ impl Event<'_> {
                 Outcome::Stuck(Stuck::Refused(_)) => 11,
             },
         };
-        let mut words = Parts::new(WORDS, b'\n');
-        let event = words.nth(2 * number).unwrap_or(b"");
-        let detail = words.next().unwrap_or(b"");
+        let (event, detail) = (part(WORDS, b'\n', 2 * number), part(WORDS, b'\n', 2 * number + 1));
         let (seconds, nanoseconds) = sys::wall_clock();
         let mut line = Text::new();
         line.push(b"{\"time\":").push_decimal(seconds as u64).push(b".").push_padded(nanoseconds as u64 / 1_000_000, 3);

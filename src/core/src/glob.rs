@@ -3,7 +3,7 @@
 //! As in glob(7), except that one pattern with a slash is matched against the whole path, there too `*` matches a slash
 //! (`/var/tmp/*` is everything below), and one without is matched against the last component.
 
-use crate::text::Parts;
+use crate::text::{Parts, last_component};
 
 /// Whether `pattern` matches the whole of `text`. Linear space, at most `pattern.len() * text.len()` steps: one star is
 /// remembered at a time, which is enough because a later star can always take over what an earlier one would give up.
@@ -73,7 +73,7 @@ fn class(pattern: &[u8], byte: u8) -> Option<(bool, &[u8])> {
 
 /// Whether `path`, absolute, is meant by one of the colon-separated `globs`.
 pub fn any_matches(globs: &[u8], path: &[u8]) -> bool {
-    let base = Parts::new(path, b'/').last().unwrap_or(path);
+    let base = last_component(path);
     Parts::new(globs, b':').filter(|glob| !glob.is_empty()).any(|glob| {
         let has_slash = Parts::new(glob, b'/').nth(1).is_some();
         matches(glob, if has_slash { path } else { base })

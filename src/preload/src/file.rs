@@ -67,7 +67,7 @@ fn path_of(request: &Request) -> &[u8] {
 fn open_slowly(next: &Next<Open>, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     let next = next.get();
     // SAFETY: the program's own arguments, handed on.
-    let native = || unsafe { next(path, flags, mode) };
+    let native = move || unsafe { next(path, flags, mode) };
     if !asks_for_tmpfile(flags) {
         return native();
     }
@@ -80,7 +80,7 @@ fn open_slowly(next: &Next<Open>, path: *const c_char, flags: c_int, mode: mode_
 fn openat_slowly(next: &Next<OpenAt>, directory: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     let next = next.get();
     // SAFETY: the program's own arguments, handed on.
-    let native = || unsafe { next(directory, path, flags, mode) };
+    let native = move || unsafe { next(directory, path, flags, mode) };
     if !asks_for_tmpfile(flags) {
         return native();
     }
@@ -180,7 +180,7 @@ fortified_doors! {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn openat2(directory: c_int, path: *const c_char, how: *const u8, size: usize) -> c_int {
     // SAFETY: the program's own arguments, handed on.
-    unsafe { openat2_through(directory, path, how, size, &|| OPENAT2.get()(directory, path, how, size)) }
+    unsafe { openat2_through(directory, path, how, size, &move || OPENAT2.get()(directory, path, how, size)) }
 }
 
 /// The flags that openat2(2) takes; for any other the EINVAL is the caller's own.

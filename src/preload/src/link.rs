@@ -38,7 +38,7 @@ pub(crate) unsafe extern "C" fn linkat(
     if may_name_a_descriptor(flags) {
         let next = LINKAT.get();
         // SAFETY: the program's own arguments, handed on.
-        return link(&Link { from, old, to, new, flags }, &|| unsafe { next(from, old, to, new, flags) });
+        return link(&Link { from, old, to, new, flags }, &move || unsafe { next(from, old, to, new, flags) });
     }
     // SAFETY: the program's own arguments, handed on.
     unsafe { LINKAT.get()(from, old, to, new, flags) }

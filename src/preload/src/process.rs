@@ -10,7 +10,7 @@ use once_cell::race::OnceRef;
 use tmpshim_core::event::Event;
 use tmpshim_core::settings::{Settings, is_ours};
 use tmpshim_core::sys;
-use tmpshim_core::text::Parts;
+use tmpshim_core::text::{last_component, part};
 use tmpshim_core::tmpfile::survey::Survey;
 use tmpshim_core::tracker::Tracker;
 
@@ -134,7 +134,7 @@ fn each_variable(mut each: impl FnMut(&'static [u8], &'static [u8])) {
             // Most do not begin with a T: one look at each.
             if **entry == b'T' as c_char {
                 let text = CStr::from_ptr(*entry).to_bytes();
-                let name = Parts::new(text, b'=').next().unwrap_or(b"");
+                let name = part(text, b'=', 0);
                 if let Some(value) = text.get(name.len() + 1..)
                     && is_ours(name)
                 {
@@ -144,10 +144,6 @@ fn each_variable(mut each: impl FnMut(&'static [u8], &'static [u8])) {
             entry = entry.add(1);
         }
     }
-}
-
-fn last_component(path: &[u8]) -> &[u8] {
-    Parts::new(path, b'/').last().unwrap_or(path)
 }
 
 /// What a multi-call binary is to be: the name it was called by, or else its first argument. The arguments lie in front
