@@ -4,8 +4,9 @@ use crate::fd::openat;
 use crate::remove::{Outcome, Stuck};
 use crate::settings::Log;
 use crate::sys;
-use crate::text::{PATH_MAX, Text};
+use crate::text::{PATH_MAX, Text, part};
 use crate::tmpfile::Made;
+use rustix::fd::AsFd;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -50,49 +51,64 @@ pub enum Event<'a> {
 impl Event<'_> {
     /// Writes the line. `program` is the program's name.
     pub fn write(&self, log: Log<'_>, program: &[u8]) {
-        match log {
-            Log::None => {}
-            Log::Stderr => {
-                // SAFETY: only written to; where the program has closed it, the write fails.
-                let _ = rustix::io::write(unsafe { sys::borrow(2) }, self.line(program).as_bytes());
-            }
+        let file;
+        let to = match log {
+            Log::None => return,
+            // SAFETY: only written to; where the program has closed it, the write fails.
+            Log::Stderr => unsafe { sys::borrow(2) },
             Log::File(path) => {
-                let mut path = Text::<PATH_MAX>::new().also(path);
+                let mut text = Text::<PATH_MAX>::new();
+                let Some(path) = text.push(path).as_c_str() else { return };
                 let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY;
                 let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
-                if let Some(path) = path.as_c_str()
-                    && let Ok(file) = openat(CWD, path, flags | OFlags::NONBLOCK, mode)
-                {
-                    let _ = rustix::io::write(&file, self.line(program).as_bytes());
-                }
+                let Ok(opened) = openat(CWD, path, flags | OFlags::NONBLOCK, mode) else { return };
+                file = opened;
+                file.as_fd()
             }
-        }
+        };
+        let _ = rustix::io::write(to, self.line(program).as_bytes());
     }
 
     fn line(&self, program: &[u8]) -> Text<8192> {
-        let (event, path, detail, error) = match *self {
-            Self::StoodIn { path, made: Made::Unlinked } => ("stood-in", path, "unlinked", None),
-            Self::StoodIn { path, made: Made::Kept } => ("stood-in", path, "hidden name kept", None),
-            Self::CouldNotStandIn { path, error } => ("could-not-stand-in", path, "", Some(error)),
-            Self::Published { path } => ("published", path, "", None),
-            Self::CouldNotPublish { path, error } => ("could-not-publish", path, "", Some(error)),
-            Self::Cleaned { path, outcome } => match outcome {
-                Outcome::Removed => ("removed", path, "", None),
-                Outcome::NotThere => ("skipped", path, "not there, or something else has the name", None),
-                Outcome::NotEmpty => ("skipped", path, "not empty", None),
-                Outcome::Stuck(Stuck::Mounted) => ("skipped", path, "a mount point is in it", None),
-                Outcome::Stuck(Stuck::OtherNamespace) => ("skipped", path, "made in another mount namespace", None),
-                Outcome::Stuck(Stuck::InUse) => ("skipped", path, "a process that may use it lives on", None),
-                Outcome::Stuck(Stuck::Suspect) => ("skipped", path, "nothing that tmpshim makes", None),
-                Outcome::Stuck(Stuck::Refused(error)) => ("skipped", path, "could not be removed", Some(error)),
+        let (Self::StoodIn { path, .. }
+        | Self::CouldNotStandIn { path, .. }
+        | Self::Published { path }
+        | Self::CouldNotPublish { path, .. }
+        | Self::Cleaned { path, .. }) = *self;
+        let error = match *self {
+            Self::CouldNotStandIn { error, .. }
+            | Self::CouldNotPublish { error, .. }
+            | Self::Cleaned { outcome: Outcome::Stuck(Stuck::Refused(error)), .. } => Some(error),
+            _ => None,
+        };
+        let number = match *self {
+            Self::StoodIn { made: Made::Unlinked, .. } => 0,
+            Self::StoodIn { made: Made::Kept, .. } => 1,
+            Self::CouldNotStandIn { .. } => 2,
+            Self::Published { .. } => 3,
+            Self::CouldNotPublish { .. } => 4,
+            Self::Cleaned { outcome, .. } => match outcome {
+                Outcome::Removed => 5,
+                Outcome::NotThere => 6,
+                Outcome::NotEmpty => 7,
+                Outcome::Stuck(Stuck::Mounted) => 8,
+                Outcome::Stuck(Stuck::OtherNamespace) => 9,
+                Outcome::Stuck(Stuck::InUse) => 10,
+                Outcome::Stuck(Stuck::Refused(_)) => 11,
+                Outcome::Stuck(Stuck::Suspect) => 12,
             },
         };
-        let mut line = Self::begin(event, program);
+        let (event, detail) = (part(WORDS, b'\n', 2 * number), part(WORDS, b'\n', 2 * number + 1));
+        let (seconds, nanoseconds) = sys::wall_clock();
+        let mut line = Text::new();
+        line.push(b"{\"time\":").push_decimal(seconds as u64).push(b".").push_padded(nanoseconds as u64 / 1_000_000, 3);
+        line.push(b",\"pid\":").push_decimal(sys::getpid().into());
+        line.push(b",\"program\":\"").push_json(program.get(..64).unwrap_or(program));
+        line.push(b"\",\"event\":\"").push(event);
         // A path of control characters only would be six times as long.
-        let kept = if path.len() <= 1000 { path } else { path.get(..1000).unwrap_or(path) };
-        line.push(b",\"path\":\"").push_json(kept).push(b"\"");
+        line.push(b"\",\"path\":\"").push_json(path.get(..1000).unwrap_or(path)).push(b"\"");
         if !detail.is_empty() {
-            line.push(b",\"detail\":\"").push(detail.as_bytes()).push(b"\"");
+            line.push(b",\"detail\":\"").push(detail).push(b"\"");
         }
         if let Some(error) = error {
             line.push(b",\"errno\":").push_decimal(error.raw_os_error() as u64);
@@ -100,17 +116,36 @@ impl Event<'_> {
         line.push(b"}\n");
         line
     }
-
-    fn begin(event: &str, program: &[u8]) -> Text<8192> {
-        let (seconds, nanoseconds) = sys::wall_clock();
-        let mut line = Text::new();
-        line.push(b"{\"time\":").push_decimal(seconds as u64).push(b".").push_padded(nanoseconds as u64 / 1_000_000, 3);
-        line.push(b",\"pid\":").push_decimal(sys::getpid().into());
-        line.push(b",\"program\":\"").push_json(program.get(..64).unwrap_or(program));
-        line.push(b"\",\"event\":\"").push(event.as_bytes()).push(b"\"");
-        line
-    }
 }
+
+/// What a line says: the event and its detail by turns, in the order in which `line` numbers them. One text, because
+/// the library would have to hold a relocated pointer to each of many.
+const WORDS: &[u8] = b"stood-in
+unlinked
+stood-in
+hidden name kept
+could-not-stand-in
+
+published
+
+could-not-publish
+
+removed
+
+skipped
+not there, or something else has the name
+skipped
+not empty
+skipped
+a mount point is in it
+skipped
+made in another mount namespace
+skipped
+a process that may use it lives on
+skipped
+could not be removed
+skipped
+nothing that tmpshim makes";
 
 #[cfg(test)]
 mod tests {
@@ -120,25 +155,25 @@ mod tests {
     fn every_event_is_one_json_object_on_one_line() {
         let error = Errno::NOSPC;
         let path = b"/tmp/a\"\n\\b";
-        let outcomes = [
-            Outcome::Removed,
-            Outcome::NotThere,
-            Outcome::NotEmpty,
-            Outcome::Stuck(Stuck::Mounted),
-            Outcome::Stuck(Stuck::OtherNamespace),
-            Outcome::Stuck(Stuck::InUse),
-            Outcome::Stuck(Stuck::Suspect),
-            Outcome::Stuck(Stuck::Refused(error)),
+        let refused = Outcome::Stuck(Stuck::Refused(error));
+        let cleaned = |outcome| Event::Cleaned { path, outcome };
+        let stuck = |stuck| cleaned(Outcome::Stuck(stuck));
+        let events = [
+            (Event::StoodIn { path, made: Made::Unlinked }, "stood-in", "unlinked"),
+            (Event::StoodIn { path: &[7; 4095], made: Made::Kept }, "stood-in", "hidden name kept"),
+            (Event::CouldNotStandIn { path, error }, "could-not-stand-in", ""),
+            (Event::Published { path }, "published", ""),
+            (Event::CouldNotPublish { path, error }, "could-not-publish", ""),
+            (cleaned(Outcome::Removed), "removed", ""),
+            (cleaned(Outcome::NotThere), "skipped", "not there, or something else has the name"),
+            (cleaned(Outcome::NotEmpty), "skipped", "not empty"),
+            (stuck(Stuck::Mounted), "skipped", "a mount point is in it"),
+            (stuck(Stuck::OtherNamespace), "skipped", "made in another mount namespace"),
+            (stuck(Stuck::InUse), "skipped", "a process that may use it lives on"),
+            (stuck(Stuck::Suspect), "skipped", "nothing that tmpshim makes"),
+            (cleaned(refused), "skipped", "could not be removed"),
         ];
-        let mut events = vec![
-            Event::StoodIn { path, made: Made::Unlinked },
-            Event::StoodIn { path: &[7; 4095], made: Made::Kept },
-            Event::CouldNotStandIn { path, error },
-            Event::Published { path },
-            Event::CouldNotPublish { path, error },
-        ];
-        events.extend(outcomes.map(|outcome| Event::Cleaned { path, outcome }));
-        for event in events {
+        for (event, name, detail) in events {
             let line = event.line(b"clair");
             assert!(!line.is_cut());
             let line = str::from_utf8(line.as_bytes()).unwrap();
@@ -146,7 +181,9 @@ mod tests {
             assert_eq!(line.matches('\n').count(), 1);
             assert_eq!(object["pid"], std::process::id());
             assert_eq!(object["program"], "clair");
-            assert!(object["time"].as_f64().unwrap() > 1.7e9 && object["event"].is_string());
+            assert!(object["time"].as_f64().unwrap() > 1.7e9);
+            assert_eq!(object["event"], name);
+            assert_eq!(object["detail"].as_str().unwrap_or(""), detail, "{line}");
         }
     }
 }

@@ -3,69 +3,51 @@
 //! As in glob(7), except that one pattern with a slash is matched against the whole path, there too `*` matches a slash
 //! (`/var/tmp/*` is everything below), and one without is matched against the last component.
 
+use crate::text::{Parts, last_component};
+
 /// Whether `pattern` matches the whole of `text`. Linear space, at most `pattern.len() * text.len()` steps: one star is
 /// remembered at a time, which is enough because a later star can always take over what an earlier one would give up.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut rest, mut left) = (pattern, text);
     let mut resume: Option<(&[u8], &[u8])> = None;
     loop {
-        if let Some((b'*', after)) = rest.split_first().map(|(first, after)| (*first, after)) {
+        if let [b'*', after @ ..] = rest {
             resume = Some((after, left));
             rest = after;
             continue;
         }
-        match (step(rest, left.first().copied()), left.split_first()) {
-            (Step::End, None) => return true,
-            (Step::Matched(after), Some((_, tail))) => {
-                rest = after;
-                left = tail;
-                continue;
-            }
-            _ => {}
+        // Between two stars each step takes one byte, so a later start would run out of text as well.
+        let Some((&byte, tail)) = left.split_first() else { return rest.is_empty() };
+        if let Some(after) = step(rest, byte) {
+            rest = after;
+            left = tail;
+            continue;
         }
-        let Some((after, (_, tail))) = resume.and_then(|(after, from)| Some((after, from.split_first()?))) else {
-            return false;
-        };
+        let Some((after, [_, tail @ ..])) = resume else { return false };
         resume = Some((after, tail));
         rest = after;
         left = tail;
     }
 }
 
-enum Step<'a> {
-    /// The pattern is used up.
-    End,
-    /// One byte matched; the pattern goes on here.
-    Matched(&'a [u8]),
-    /// No match.
-    No,
-}
-
-fn step(pattern: &[u8], byte: Option<u8>) -> Step<'_> {
-    let Some((&first, after)) = pattern.split_first() else { return Step::End };
-    let Some(byte) = byte else { return Step::No };
-    match (first, after.split_first()) {
-        (b'?', _) => Step::Matched(after),
-        (b'\\', Some((&literal, after))) => {
-            if literal == byte {
-                Step::Matched(after)
-            } else {
-                Step::No
-            }
-        }
-        (b'[', _) => class(after, byte).unwrap_or(if byte == b'[' { Step::Matched(after) } else { Step::No }),
-        _ => {
-            if first == byte {
-                Step::Matched(after)
-            } else {
-                Step::No
-            }
-        }
+/// Where the pattern goes on if what it begins with matches `byte`.
+fn step(pattern: &[u8], byte: u8) -> Option<&[u8]> {
+    let (&first, after) = pattern.split_first()?;
+    if first == b'['
+        && let Some((matched, after)) = class(after, byte)
+    {
+        return matched.then_some(after);
     }
+    let (wanted, after) = match (first, after) {
+        (b'?', _) => (byte, after),
+        (b'\\', [literal, after @ ..]) => (*literal, after),
+        _ => (first, after),
+    };
+    (wanted == byte).then_some(after)
 }
 
-/// A bracket expression behind its `[`; nothing where it is not closed, and then `[` stands for itself.
-fn class(pattern: &[u8], byte: u8) -> Option<Step<'_>> {
+/// A bracket expression behind its `[`, whether it matches and what follows it; nothing where it is not closed, and then `[` stands for itself.
+fn class(pattern: &[u8], byte: u8) -> Option<(bool, &[u8])> {
     let (negated, mut rest) = match pattern.split_first() {
         Some((b'!' | b'^', after)) => (true, after),
         _ => (false, pattern),
@@ -74,7 +56,7 @@ fn class(pattern: &[u8], byte: u8) -> Option<Step<'_>> {
     loop {
         let (&low, after) = rest.split_first()?;
         if low == b']' && !first {
-            return Some(if found == negated { Step::No } else { Step::Matched(after) });
+            return Some((found != negated, after));
         }
         first = false;
         rest = after;
@@ -91,10 +73,10 @@ fn class(pattern: &[u8], byte: u8) -> Option<Step<'_>> {
 
 /// Whether `path`, absolute, is meant by one of the colon-separated `globs`.
 pub fn any_matches(globs: &[u8], path: &[u8]) -> bool {
-    let base = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
-    globs.split(|&byte| byte == b':').filter(|glob| !glob.is_empty()).any(|glob| {
-        let text = if glob.contains(&b'/') { path } else { base };
-        matches(glob, text)
+    let base = last_component(path);
+    Parts::new(globs, b':').filter(|glob| !glob.is_empty()).any(|glob| {
+        let has_slash = Parts::new(glob, b'/').nth(1).is_some();
+        matches(glob, if has_slash { path } else { base })
     })
 }
 
@@ -124,6 +106,13 @@ mod tests {
             ("**a**b", "xaxb", true),
             ("*a*a*a", "aaa", true),
             ("*a*a*a*a", "aaa", false),
+            ("*ab", "aab", true),
+            ("*abc", "abab", false),
+            ("*ab*", "aab", true),
+            ("[ab", "a", false),
+            ("[ab]", "", false),
+            ("?", "", false),
+            ("a\\", "a", false),
             ("a-[x-]", "a--", true),
             ("\\", "\\", true),
             ("[z-a]", "m", false),

@@ -1,7 +1,7 @@
 //! The settings: one table, from which the library reads its environment and the command its flags.
 
 use crate::glob;
-use crate::text::{Parts, Text};
+use crate::text::{Parts, Text, part};
 
 /// One setting: an environment variable of the library, and the flag of `tmpshim run` with the same meaning.
 #[derive(Debug)]
@@ -54,13 +54,13 @@ impl Values {
     }
 
     fn line(self) -> &'static [u8] {
-        Parts::new(ACCEPTED.as_bytes(), b'\n').nth(self as usize).unwrap_or(b"")
+        part(ACCEPTED.as_bytes(), b'\n', self as usize)
     }
 
     /// The words it may be, none where it is not one of several words.
     pub fn words(self) -> impl Iterator<Item = &'static [u8]> {
         let line = if matches!(self, Self::Switch | Self::Tmpfile | Self::Cleanup) { self.line() } else { b"" };
-        let words = Parts::new(line, b' ').map(|word| word.strip_suffix(b",").unwrap_or(word));
+        let words = Parts::new(line, b' ').map(|word| if let [word @ .., b','] = word { word } else { word });
         words.filter(|word| !word.is_empty() && *word != b"or")
     }
 
@@ -236,7 +236,7 @@ impl Problem<'_> {
             Self::Value { index, variable, value } => {
                 line.push(variable).push(b"=\"").push_json(value.get(..64).unwrap_or(value));
                 line.push(b"\" is not accepted, the default holds (");
-                line.push(Parts::new(DEFAULTS, b'\n').nth(index).unwrap_or(b""));
+                line.push(part(DEFAULTS, b'\n', index));
                 line.push(b"); accepted: ").push(NAMES.get(index).map_or(b"", |(_, values)| values.line()));
             }
         }
@@ -247,7 +247,7 @@ impl Problem<'_> {
 
 /// Whether an environment variable claims to be a setting.
 pub fn is_ours(variable: &[u8]) -> bool {
-    variable.strip_prefix(b"TMPSHIM").is_some_and(|rest| rest.is_empty() || rest.starts_with(b"_"))
+    variable.get(..7) == Some(b"TMPSHIM") && matches!(variable.get(7), None | Some(b'_'))
 }
 
 impl<'a> Settings<'a> {
@@ -263,6 +263,8 @@ impl<'a> Settings<'a> {
             return Ok(());
         }
         let choice = values.choice(value).ok_or(Problem::Value { index, variable, value })?;
+        let mut unused: &[u8] = b"";
+        let mut text = &mut unused;
         match name {
             Name::Shim => self.enabled = choice == 0,
             Name::Tmpfile => {
@@ -280,14 +282,15 @@ impl<'a> Settings<'a> {
                     _ => Cleanup::Off,
                 }
             }
-            Name::Only => self.only = value,
-            Name::Skip => self.skip = value,
-            Name::Track => self.track = value,
-            Name::SkipPrograms => self.skip_programs = value,
-            Name::StateDirectory => self.state_directory = value,
+            Name::Only => text = &mut self.only,
+            Name::Skip => text = &mut self.skip,
+            Name::Track => text = &mut self.track,
+            Name::SkipPrograms => text = &mut self.skip_programs,
+            Name::StateDirectory => text = &mut self.state_directory,
             Name::Reexec => self.reexec = choice == 0,
             Name::Log => self.log = if value == b"stderr" { Log::Stderr } else { Log::File(value) },
         }
+        *text = value;
         Ok(())
     }
 

@@ -257,6 +257,19 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// The part of this number, an empty one where there are not so many.
+#[inline(never)]
+pub fn part(text: &[u8], separator: u8, number: usize) -> &[u8] {
+    Parts::new(text, separator).nth(number).unwrap_or(b"")
+}
+
+/// What is behind the last slash.
+#[inline(never)]
+pub fn last_component(path: &[u8]) -> &[u8] {
+    let behind = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    path.get(behind..).unwrap_or(path)
+}
+
 impl<'a> Iterator for Parts<'a> {
     type Item = &'a [u8];
 
@@ -273,11 +286,13 @@ impl<'a> Iterator for Parts<'a> {
 pub fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = path.iter().rposition(|&byte| byte != b'/')? + 1;
     let path = path.get(..end)?;
-    match path.iter().rposition(|&byte| byte == b'/') {
-        Some(0) => Some((b"/", path.get(1..)?)),
-        Some(slash) => Some((path.get(..slash)?, path.get(slash + 1..)?)),
-        None => Some((b".", path)),
-    }
+    let name = last_component(path);
+    let directory = match path.len().saturating_sub(name.len()) {
+        0 => b".",
+        1 => b"/",
+        length => path.get(..length - 1)?,
+    };
+    Some((directory, name))
 }
 
 #[cfg(test)]
@@ -353,6 +368,8 @@ mod tests {
             ("/a", Some(("/", "a"))),
             ("a", Some((".", "a"))),
             ("/a/b//", Some(("/a", "b"))),
+            ("//a", Some(("/", "a"))),
+            ("a//b", Some(("a/", "b"))),
             ("/", None),
             ("", None),
             ("a/b", Some(("a", "b"))),

@@ -186,7 +186,7 @@ impl Tracker {
             page.stage.store(SETTLED, Ordering::Release);
             sys::wake_all(&page.stage);
             if let Some(state) = state {
-                self.sweep(page, &state, false);
+                page.alone(|| self.sweep(page, &state, false));
             }
             return Some(page);
         }
@@ -231,29 +231,27 @@ impl Tracker {
     }
 
     /// Cleans up behind processes that are gone (D5), as far as their journals lie in `state`; with `former`, also behind
-    /// this one's life before an exec. All signals of the calling thread wait until it is done.
+    /// this one's life before an exec.
     fn sweep(&self, page: &Page, state: &Fd, former: bool) {
         let own = page.journal().map_or(Process::new(0, 0), Header::owner);
         let namespace = page.journal().map_or(0, Header::pid_namespace);
-        page.alone(|| {
-            let mut cleaner = Cleaner::default();
-            let mut buffer = [0u8; 4096];
-            listing::each_name(state, &mut buffer, |name| {
-                if mark(name.to_bytes()).is_none_or(|mark| mark.kind != Kind::Journal) {
-                    return;
+        let mut cleaner = Cleaner::default();
+        let mut buffer = [0u8; 4096];
+        listing::each_name(state, &mut buffer, |name| {
+            if mark(name.to_bytes()).is_none_or(|mark| mark.kind != Kind::Journal) {
+                return;
+            }
+            match Journal::take(state.as_fd(), name) {
+                Ok(journal) => match journal.life(&own, namespace) {
+                    Life::Former if !former => page.has_former.store(1, Ordering::Relaxed),
+                    Life::Dead | Life::Former => self.clean_dead(&journal, state, name, &mut cleaner),
+                    Life::Alive | Life::Unknown => {}
+                },
+                Err(Refusal::Blank) => {
+                    let _ = unlinkat(state, name, AtFlags::empty());
                 }
-                match Journal::take(state.as_fd(), name) {
-                    Ok(journal) => match journal.life(&own, namespace) {
-                        Life::Former if !former => page.has_former.store(1, Ordering::Relaxed),
-                        Life::Dead | Life::Former => self.clean_dead(&journal, state, name, &mut cleaner),
-                        Life::Alive | Life::Unknown => {}
-                    },
-                    Err(Refusal::Blank) => {
-                        let _ = unlinkat(state, name, AtFlags::empty());
-                    }
-                    Err(_) => {}
-                }
-            });
+                Err(_) => {}
+            }
         });
     }
 
@@ -428,16 +426,20 @@ impl Tracker {
                 if page.pid.load(Ordering::Relaxed) != sys::getpid() || outer != 0 && outer != kin::number_in_proc() {
                     return;
                 }
-                page.alone(|| self.end(page, cleanup, ending));
-                if page.has_former.swap(0, Ordering::Relaxed) != 0
-                    && let Some(state) = page.journal().and_then(|header| open_state_of(header.path()))
-                {
-                    self.sweep(page, &state, true);
-                }
-                self.inherit(Some(page), ending);
+                page.alone(|| {
+                    self.end(page, cleanup, ending);
+                    if page.has_former.swap(0, Ordering::Relaxed) != 0
+                        && let Some(state) = page.journal().and_then(|header| open_state_of(header.path()))
+                    {
+                        self.sweep(page, &state, true);
+                    }
+                    self.inherit(ending);
+                });
             }
             // Wiped: this is a forked child that has made nothing itself, or shares the memory of one.
-            NOBODY if self.inherited().next().is_some() && kin::owns_its_memory() => self.inherit(None, ending),
+            NOBODY if self.inherited().next().is_some() && kin::owns_its_memory() => {
+                on_fresh_stack(|| self.inherit(ending));
+            }
             _ => {}
         }
     }
@@ -525,7 +527,7 @@ impl Tracker {
     }
 
     /// Gives up the locks of ancestors, and cleans up behind those of whom this process was the last.
-    fn inherit(&self, page: Option<&Page>, ending: Ending) {
+    fn inherit(&self, ending: Ending) {
         let mut own = None;
         while let Some(held) = self.inherited().next() {
             let mut path = Text::<PATH_MAX>::new();
@@ -544,11 +546,7 @@ impl Tracker {
             let Some((_, name)) = split(path.as_bytes()) else { continue };
             let mut name = Text::<256>::new().also(name);
             let Some(name) = name.as_c_str() else { continue };
-            let clean = || self.clean_dead(&journal, &state, name, &mut Cleaner::default());
-            match page {
-                Some(page) => page.alone(clean),
-                None => on_fresh_stack(clean),
-            }
+            self.clean_dead(&journal, &state, name, &mut Cleaner::default());
         }
     }
 }

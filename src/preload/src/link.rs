@@ -1,7 +1,7 @@
 //! linkat (T7).
 
 use crate::errno;
-use crate::next::{CORE, LINKAT, Next};
+use crate::next::{CORE, Door, LINKAT, raw_linkat};
 use crate::process::{HAS_KEPT, HAS_STOOD_IN, TRACKER, log, settings};
 use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::Ordering;
@@ -35,13 +35,13 @@ pub(crate) unsafe extern "C" fn linkat(
     new: *const c_char,
     flags: c_int,
 ) -> c_int {
+    let next = LINKAT.get(raw_linkat);
     if may_name_a_descriptor(flags) {
-        let next = LINKAT.get();
         // SAFETY: the program's own arguments, handed on.
-        return link(&Link { from, old, to, new, flags }, &|| unsafe { next(from, old, to, new, flags) });
+        return link(&Link { from, old, to, new, flags }, &move || unsafe { next(from, old, to, new, flags) });
     }
     // SAFETY: the program's own arguments, handed on.
-    unsafe { LINKAT.get()(from, old, to, new, flags) }
+    unsafe { next(from, old, to, new, flags) }
 }
 
 /// Whether a linkat with these flags can mean an open file.
@@ -86,7 +86,7 @@ pub(crate) fn link(link: &Link, native: &dyn Fn() -> c_int) -> c_int {
     give_name(&mut source, link, before)
 }
 
-static FCHMOD: Next<unsafe extern "C" fn(c_int, mode_t) -> c_int> = Next::new(c"fchmod", raw_fchmod);
+static FCHMOD: Door<unsafe extern "C" fn(c_int, mode_t) -> c_int> = Door::new(c"fchmod");
 
 unsafe extern "C" fn raw_fchmod(fd: c_int, mode: mode_t) -> c_int {
     // SAFETY: only its number is looked at; a closed one is EBADF.
@@ -98,7 +98,7 @@ unsafe extern "C" fn raw_fchmod(fd: c_int, mode: mode_t) -> c_int {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn fchmod(fd: c_int, mode: mode_t) -> c_int {
     // SAFETY: the program's own arguments, handed on.
-    let changed = unsafe { FCHMOD.get()(fd, mode) };
+    let changed = unsafe { FCHMOD.get(raw_fchmod)(fd, mode) };
     if changed == 0 && HAS_KEPT.load(Ordering::Relaxed) {
         // SAFETY: an empty path.
         if let Some(source) = unsafe { source::find(fd, c"".as_ptr(), libc::AT_EMPTY_PATH) } {

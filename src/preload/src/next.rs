@@ -12,57 +12,78 @@ use tmpshim_core::sys;
 
 /// A function that is looked for when it is first wanted. Lock-free: threads that look at the same time find the same.
 pub(crate) struct Next<F: Copy + 'static> {
-    entry: Entry,
+    own: Own,
     kind: PhantomData<F>,
 }
 
-/// The same whatever kind of function it is, so that what looks is there once.
-struct Entry {
-    found: OnceNonZeroUsize,
-    /// What to call where there is none: the system call itself. The address of a function.
-    instead: *const (),
-    wanted: Wanted,
-}
-
-// SAFETY: the address of a function is good in every thread; the rest is shareable by itself.
-unsafe impl Sync for Entry {}
-
 impl<F: Copy> Next<F> {
+    /// `instead` is what to call where there is none: the system call itself.
     pub(crate) const fn new(name: &'static core::ffi::CStr, instead: F) -> Self {
         assert!(size_of::<F>() == size_of::<usize>());
         // SAFETY: `F` is a function pointer, which a pointer holds as it is.
         let instead = unsafe { core::mem::transmute_copy::<F, *const ()>(&instead) };
-        let entry = Entry { found: OnceNonZeroUsize::new(), instead, wanted: Wanted::new(name) };
-        Self { entry, kind: PhantomData }
+        Self { own: Own { entry: Entry::new(name), instead }, kind: PhantomData }
+    }
+
+    /// The function.
+    #[inline]
+    pub(crate) fn get(&self) -> F {
+        // SAFETY: the address of a function of this very signature: `F` is a function pointer, and the hook that is
+        // declared for the same name is checked against libc's declaration.
+        unsafe { core::mem::transmute_copy::<*const (), F>(&self.own.get()) }
+    }
+
+    /// Whether there is one besides the system call.
+    pub(crate) fn exists(&self) -> bool {
+        self.own.entry.exists()
+    }
+}
+
+/// As [`Next`], where who asks says what to call if there is none: a pointer less that the loader has to relocate, for
+/// families that ask in one place.
+pub(crate) struct Door<F: Copy + 'static> {
+    entry: Entry,
+    kind: PhantomData<F>,
+}
+
+impl<F: Copy> Door<F> {
+    pub(crate) const fn new(name: &'static core::ffi::CStr) -> Self {
+        assert!(size_of::<F>() == size_of::<usize>());
+        Self { entry: Entry::new(name), kind: PhantomData }
     }
 
     /// The function, where it was looked for already. The hot doors ask this first and leave the looking to a function
     /// of its own, so that what is not ours costs a test and a jump and nothing is saved on the stack.
     #[inline]
     pub(crate) fn known(&self) -> Option<F> {
-        // SAFETY: the address of a function of this very signature: `F` is a function pointer, and the hook that is
-        // declared for the same name is checked against libc's declaration.
+        // SAFETY: as in `Next::get`.
         self.entry.found.get().map(|address| unsafe { core::mem::transmute_copy::<usize, F>(&address.get()) })
     }
 
-    /// The function.
+    /// The function, or `instead`.
     #[inline]
-    pub(crate) fn get(&self) -> F {
-        let address = self.entry.get();
-        // SAFETY: as in `known`.
-        unsafe { core::mem::transmute_copy::<*const (), F>(&address) }
-    }
-
-    /// Whether there is one besides the system call.
-    pub(crate) fn exists(&self) -> bool {
-        self.entry.exists()
+    pub(crate) fn get(&self, instead: F) -> F {
+        // SAFETY: `F` is a function pointer, which a pointer holds as it is.
+        let instead = unsafe { core::mem::transmute_copy::<F, *const ()>(&instead) };
+        // SAFETY: as in `Next::get`.
+        unsafe { core::mem::transmute_copy::<*const (), F>(&self.entry.get(instead)) }
     }
 }
 
+/// The same whatever kind of function it is, so that what looks is there once.
+struct Entry {
+    found: OnceNonZeroUsize,
+    wanted: Wanted,
+}
+
 impl Entry {
+    const fn new(name: &'static core::ffi::CStr) -> Self {
+        Self { found: OnceNonZeroUsize::new(), wanted: Wanted::new(name) }
+    }
+
     #[inline(never)]
-    fn get(&self) -> *const () {
-        self.found.get().map_or_else(|| self.look(), |address| address.get() as *const ())
+    fn get(&self, instead: *const ()) -> *const () {
+        self.found.get().map_or_else(|| self.look(instead), |address| address.get() as *const ())
     }
 
     #[inline(never)]
@@ -72,10 +93,26 @@ impl Entry {
 
     #[cold]
     #[inline(never)]
-    fn look(&self) -> *const () {
-        let Some(address) = self.wanted.find().and_then(NonZeroUsize::new) else { return self.instead };
+    fn look(&self, instead: *const ()) -> *const () {
+        let Some(address) = self.wanted.find().and_then(NonZeroUsize::new) else { return instead };
         let _ = self.found.set(address);
         address.get() as *const ()
+    }
+}
+
+/// With the address of a function to call instead.
+struct Own {
+    entry: Entry,
+    instead: *const (),
+}
+
+// SAFETY: the address of a function is good in every thread; the rest is shareable by itself.
+unsafe impl Sync for Own {}
+
+impl Own {
+    #[inline(never)]
+    fn get(&self) -> *const () {
+        self.entry.get(self.instead)
     }
 }
 
@@ -86,9 +123,9 @@ pub(crate) type LinkAt = unsafe extern "C" fn(c_int, *const c_char, c_int, *cons
 pub(crate) type MkDir = unsafe extern "C" fn(*const c_char, libc::mode_t) -> c_int;
 pub(crate) type MkDirAt = unsafe extern "C" fn(c_int, *const c_char, libc::mode_t) -> c_int;
 
-pub(crate) static OPENAT: Next<OpenAt> = Next::new(c"openat", raw_openat);
-pub(crate) static OPENAT2: Next<OpenAt2> = Next::new(c"openat2", raw_openat2);
-pub(crate) static LINKAT: Next<LinkAt> = Next::new(c"linkat", raw_linkat);
+pub(crate) static OPENAT: Door<OpenAt> = Door::new(c"openat");
+pub(crate) static OPENAT2: Door<OpenAt2> = Door::new(c"openat2");
+pub(crate) static LINKAT: Door<LinkAt> = Door::new(c"linkat");
 pub(crate) static MKDIR: Next<MkDir> = Next::new(c"mkdir", raw_mkdir);
 pub(crate) static MKDIRAT: Next<MkDirAt> = Next::new(c"mkdirat", raw_mkdirat);
 
@@ -121,7 +158,13 @@ pub(crate) unsafe extern "C" fn raw_openat2(
     answer(unsafe { sys::openat2(directory, path, how, size) })
 }
 
-unsafe extern "C" fn raw_linkat(from: c_int, old: *const c_char, to: c_int, new: *const c_char, flags: c_int) -> c_int {
+pub(crate) unsafe extern "C" fn raw_linkat(
+    from: c_int,
+    old: *const c_char,
+    to: c_int,
+    new: *const c_char,
+    flags: c_int,
+) -> c_int {
     answer(sys::linkat(from, old, to, new, flags).map(|()| 0))
 }
 
@@ -137,11 +180,11 @@ unsafe extern "C" fn raw_mkdirat(directory: c_int, path: *const c_char, mode: li
 pub(crate) static CORE: Core = Core {
     openat: |directory, path, flags, mode| {
         // SAFETY: as the core's caller promises.
-        errno::result(unsafe { OPENAT.get()(directory, path, flags, mode) })
+        errno::result(unsafe { OPENAT.get(raw_openat)(directory, path, flags, mode) })
     },
     openat2: |directory, path, how, size| {
         // SAFETY: as the core's caller promises.
-        errno::result(unsafe { OPENAT2.get()(directory, path, how, size) })
+        errno::result(unsafe { OPENAT2.get(raw_openat2)(directory, path, how, size) })
     },
     mkdirat: |directory, path, mode| {
         let made = if directory == sys::CWD {

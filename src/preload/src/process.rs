@@ -10,7 +10,7 @@ use once_cell::race::OnceRef;
 use tmpshim_core::event::Event;
 use tmpshim_core::settings::{Settings, is_ours};
 use tmpshim_core::sys;
-use tmpshim_core::text::Parts;
+use tmpshim_core::text::{last_component, part};
 use tmpshim_core::tmpfile::survey::Survey;
 use tmpshim_core::tracker::{Cleaned, Surroundings, Tracker};
 
@@ -68,7 +68,9 @@ pub(crate) fn program() -> &'static [u8] {
     }
     // SAFETY: written before `SETTINGS` was set, never after.
     let stored = unsafe { (*STORE.0.get()).assume_init_ref() };
-    CStr::from_bytes_until_nul(&stored.program).map_or(b"", CStr::to_bytes)
+    let program = &raw const stored.program;
+    // SAFETY: its last byte is never written, and the storage was all zero.
+    unsafe { CStr::from_ptr(program.cast()) }.to_bytes()
 }
 
 fn report_cleaned(cleaned: &Cleaned<'_>) {
@@ -103,16 +105,16 @@ fn read() -> &'static Settings<'static> {
     // SAFETY: `READING` lets one thread get here, once. `Stored` is made of bytes and of what is written next.
     let stored = unsafe {
         let stored = (*STORE.0.get()).as_mut_ptr();
-        (&raw mut (*stored).settings).write(Settings::DEFAULT);
+        // INERT and one flag, which differ from the default in nothing: the library holds only one of the two.
+        core::ptr::copy_nonoverlapping(&raw const INERT, &raw mut (*stored).settings, 1);
+        (*stored).settings.enabled = Settings::DEFAULT.enabled;
         &mut *stored
     };
     let mut free: &'static mut [u8] = &mut stored.text;
     each_variable(|name, value| {
         let Some((kept, rest)) = core::mem::take(&mut free).split_at_mut_checked(value.len()) else { return };
         free = rest;
-        for (slot, byte) in kept.iter_mut().zip(value) {
-            *slot = *byte;
-        }
+        kept.copy_from_slice(value);
         if name == RUNTIME {
             stored.settings.runtime_directory = kept;
         } else if let Err(problem) = stored.settings.set(name, kept) {
@@ -124,7 +126,7 @@ fn read() -> &'static Settings<'static> {
     // SAFETY: the kernel puts the path of the executed file there, closed by NUL.
     let path = if path.is_null() { b"" } else { unsafe { CStr::from_ptr(path) }.to_bytes() };
     let name = last_component(path);
-    let name = if matches!(name, b"busybox" | b"toybox") { applet() } else { name };
+    let name = if is_many_programs(name) { applet() } else { name };
     for (slot, byte) in stored.program.iter_mut().take(255).zip(name) {
         *slot = *byte;
     }
@@ -142,7 +144,7 @@ fn each_variable(mut each: impl FnMut(&'static [u8], &'static [u8])) {
             // Most begin with another letter: one look at each.
             if matches!(**entry as u8, b'T' | b'X') {
                 let text = CStr::from_ptr(*entry).to_bytes();
-                let name = Parts::new(text, b'=').next().unwrap_or(b"");
+                let name = part(text, b'=', 0);
                 if let Some(value) = text.get(name.len() + 1..)
                     && (is_ours(name) || name == RUNTIME)
                 {
@@ -152,10 +154,6 @@ fn each_variable(mut each: impl FnMut(&'static [u8], &'static [u8])) {
             entry = entry.add(1);
         }
     }
-}
-
-fn last_component(path: &[u8]) -> &[u8] {
-    Parts::new(path, b'/').last().unwrap_or(path)
 }
 
 /// What a multi-call binary is to be: the name it was called by, or else its first argument. The arguments lie in front
@@ -171,9 +169,12 @@ fn applet() -> &'static [u8] {
             let text = *end.sub(1 + count - index).cast::<*const c_char>();
             if text.is_null() { b"" } else { last_component(CStr::from_ptr(text).to_bytes()) }
         };
-        match argument(0) {
-            b"busybox" | b"toybox" if count > 1 => argument(1),
-            name => name,
-        }
+        let name = argument(0);
+        if count > 1 && is_many_programs(name) { argument(1) } else { name }
     }
+}
+
+#[inline(never)]
+fn is_many_programs(name: &[u8]) -> bool {
+    name == b"busybox" || name == b"toybox"
 }

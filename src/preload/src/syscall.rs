@@ -138,7 +138,7 @@ unsafe extern "C" fn look_at(
     f: c_long,
 ) -> c_long {
     // SAFETY: the program's own arguments, handed on.
-    let native = &|| unsafe { SYSCALL.get()(number, a, b, c, d, e, f) as c_int };
+    let native = &move || unsafe { SYSCALL.get()(number, a, b, c, d, e, f) as c_int };
     let answer = match number {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_open if asks_for_tmpfile(b as c_int) => tmpfile(&request(sys::CWD, a, b, c), native),
