@@ -64,6 +64,9 @@ pub(crate) struct Test {
     /// The fault injector is preloaded as well, after the library.
     #[serde(default)]
     pub(crate) injector: bool,
+    /// The program finds the path of c-tests/killer in `KILL_AT`.
+    #[serde(default)]
+    pub(crate) killer: bool,
     /// Seconds after which the program is killed.
     #[serde(default = "one_minute")]
     pub(crate) time_limit: u32,

@@ -1,0 +1,187 @@
+// kill_at [-m] [-c] [-q] N program [argument...]
+//
+// Runs the program and sends SIGKILL to the process, among it and all that it starts, that comes to the N-th stop at a
+// system call. A call has two stops, before it and after it; one that is killed before is not made. The other processes
+// run on, and kill_at waits for all of them. Counting N up until the program ends by itself tries every instant that the
+// kernel can see.
+//     -m   count only what comes after the marker, close(-424242)
+//     -c   count only in processes other than the first
+//     -q   do not count rt_sigaction and getpid: what they do ends with the process, and some programs call them for
+//          every signal
+// Says in one line what happened, and exits with
+//     0    killed; the line names the call as /proc/PID/syscall does, by number and arguments
+//     3    all processes ended before the N-th stop; the line says how the first one did, and how many stops there were
+//     125  it could not be done
+// Whatever is still running after half a minute is killed with kill_at, which then ends by SIGALRM.
+//
+// Static, so that no preload meant for the program comes in here.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MARKER (-424242)
+
+enum { CALLS = 0x80 }; // what PTRACE_O_TRACESYSGOOD adds to SIGTRAP
+
+static void die(const char *what)
+{
+    fprintf(stderr, "kill_at: %s: %s\n", what, strerror(errno));
+    exit(125);
+}
+
+// A process that is being killed by somebody else cannot be resumed, and its end will be reported.
+static void resume(int request, pid_t pid, int sig)
+{
+    if (ptrace(request, pid, NULL, (long)sig) != 0 && errno != ESRCH)
+        die("resume");
+}
+
+// The child waits for its tracer, which attaches with PTRACE_SEIZE: a traced process then starts, stops and is stopped as
+// without a tracer.
+static pid_t start(char **command)
+{
+    int gate[2];
+    if (pipe2(gate, O_CLOEXEC) != 0)
+        die("pipe");
+    pid_t pid = fork();
+    if (pid == -1)
+        die("fork");
+    if (pid == 0) {
+        char byte;
+        close(gate[1]);
+        if (read(gate[0], &byte, 1) != 1)
+            _exit(125);
+        execv(command[0], command);
+        die(command[0]);
+    }
+    long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK |
+                   PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;
+    if (ptrace(PTRACE_SEIZE, pid, NULL, options) != 0 || ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) != 0)
+        die("attach");
+    if (write(gate[1], "x", 1) != 1)
+        die("pipe");
+    close(gate[0]);
+    close(gate[1]);
+    return pid;
+}
+
+// Whether the process is stopped before a call; `info` says which.
+static int is_before(pid_t pid, struct __ptrace_syscall_info *info)
+{
+    return ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof *info, info) > 0 && info->op == PTRACE_SYSCALL_INFO_ENTRY;
+}
+
+// The calls whose stop afterwards is not counted either, by process. Those that live at once have numbers close together.
+static pid_t inside[4096];
+
+static pid_t *inside_of(pid_t pid)
+{
+    return &inside[(size_t)pid % (sizeof inside / sizeof *inside)];
+}
+
+static void kill_here(pid_t pid)
+{
+    struct __ptrace_syscall_info info;
+    char path[64], call[256] = "?";
+    snprintf(path, sizeof path, "/proc/%d/syscall", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd >= 0 ? read(fd, call, sizeof call - 1) : 0;
+    call[length > 0 ? length : 1] = '\0';
+    call[strcspn(call, "\n")] = '\0';
+    close(fd);
+    printf("killed %s %s\n", is_before(pid, &info) ? "before" : "after", call);
+    if (kill(pid, SIGKILL) != 0)
+        die("kill");
+}
+
+struct count {
+    long at, reached;
+    int started, without_first, without_quiet;
+    pid_t first;
+};
+
+// Whether this stop is the one.
+static int count_stop(struct count *count, pid_t pid)
+{
+    struct __ptrace_syscall_info info;
+    if (*inside_of(pid) == pid) {
+        *inside_of(pid) = 0;
+        return 0;
+    }
+    int before = is_before(pid, &info);
+    if (!count->started) {
+        count->started = before && info.entry.nr == SYS_close && (int)info.entry.args[0] == MARKER;
+        *inside_of(pid) = count->started ? pid : 0;
+        return 0;
+    }
+    if (count->without_first && pid == count->first)
+        return 0;
+    if (count->without_quiet && before && (info.entry.nr == SYS_rt_sigaction || info.entry.nr == SYS_getpid)) {
+        *inside_of(pid) = pid;
+        return 0;
+    }
+    return ++count->reached == count->at;
+}
+
+int main(int argc, char **argv)
+{
+    struct count count = { .started = 1 };
+    int option;
+    while ((option = getopt(argc, argv, "+mcq")) != -1)
+        if (option == 'm')
+            count.started = 0;
+        else if (option == 'c')
+            count.without_first = 1;
+        else if (option == 'q')
+            count.without_quiet = 1;
+        else
+            return 125;
+    count.at = argc - optind < 2 ? 0 : atol(argv[optind]);
+    if (count.at < 1) {
+        fprintf(stderr, "kill_at [-m] [-c] [-q] N program [argument...]\n");
+        return 125;
+    }
+    alarm(30);
+    pid_t first = count.first = start(argv + optind + 1);
+
+    // Before its own exec, the first process is still kill_at.
+    int status, first_status = 0, running = 0, killed = 0;
+    for (pid_t pid; (pid = waitpid(-1, &status, __WALL)) > 0;) {
+        if (!WIFSTOPPED(status)) {
+            if (pid == first)
+                first_status = status;
+            continue;
+        }
+        int sig = WSTOPSIG(status), event = status >> 16;
+        if (sig == (SIGTRAP | CALLS)) {
+            if (running && count_stop(&count, pid)) {
+                kill_here(pid);
+                killed = 1;
+            }
+            resume(PTRACE_SYSCALL, pid, 0);
+        } else if (event == PTRACE_EVENT_STOP) {
+            // Either new, or stopped by one of the stopping signals: then it stays so until SIGCONT.
+            resume(sig == SIGTRAP ? PTRACE_SYSCALL : PTRACE_LISTEN, pid, 0);
+        } else {
+            running |= event == PTRACE_EVENT_EXEC;
+            resume(PTRACE_SYSCALL, pid, event ? 0 : sig);
+        }
+    }
+    if (errno != ECHILD)
+        die("wait");
+    if (killed)
+        return 0;
+    if (WIFSIGNALED(first_status))
+        printf("ended by signal %d after %ld stops\n", WTERMSIG(first_status), count.reached);
+    else
+        printf("ended with status %d after %ld stops\n", WEXITSTATUS(first_status), count.reached);
+    return 3;
+}

@@ -1,0 +1,111 @@
+// The kill matrix (D5, T5): scenarios, each killed at every system call in turn, and recovered from. Afterwards nothing is
+// left of it, whichever instant it was.
+#ifndef KILL_POINTS_H
+#define KILL_POINTS_H
+
+#include "canary.h"
+#include "kill.h"
+#include "recover.h"
+
+#include <sched.h>
+#include <sys/mount.h>
+
+struct scenario {
+    const char *name;
+    // What the killed program does, as this program in the role of that name; NULL for `tmpshim sweep`.
+    part *victim;
+    // How it ends when nobody kills it: by this signal, or with status 0.
+    int signal;
+    // What processes that were killed before have left, and how many of them.
+    part *before;
+    int before_count;
+    // Looks at what the scenario itself may leave, and removes it.
+    void (*after)(void);
+};
+
+static void die_of_kill(void)
+{
+    kill(getpid(), SIGKILL);
+    pause();
+}
+
+// A family of its own: what is orphaned comes to the observer, and `tmpshim sweep`, which looks at all processes, has only
+// these to look at, so that its system calls are few.
+static void alone(void (*observer)(void))
+{
+    CHECK(unshare(CLONE_NEWPID | CLONE_NEWNS) == 0);
+    fflush(NULL);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mount("proc", "/proc", "proc", 0, NULL) == 0);
+        observer();
+        exit(0);
+    }
+    int status = ended(pid);
+    CHECKF(exited(status, 0), "status %#x", status);
+}
+
+// Seen from within each run's directory.
+static char canary[PATH_MAX];
+
+static void check_that_nothing_is_left(const struct scenario *scenario, long n, const char *words, const char *picture)
+{
+    // A FUSE server hears of a file's last user later.
+    for (double deadline = seconds() + 5; count_names(".", "") > 0 && seconds() < deadline;)
+        usleep(1000);
+    CHECKF(count_names(".", "") == 0, "%s, stop %ld (%s): %d names are left", scenario->name, n, words,
+           count_names(".", ""));
+    CHECKF(unharmed(canary, picture), "%s, stop %ld (%s): canary", scenario->name, n, words);
+    CHECKF(journals() == 0, "%s, stop %ld (%s): %d journals", scenario->name, n, words, journals());
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+    CHECKF(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD, "%s, stop %ld (%s): a process", scenario->name, n, words);
+}
+
+static void try_every_point(const struct scenario *scenario, void (*const *ways)(void), size_t count)
+{
+    const char *const victim[] = { self(), ".", scenario->name, NULL };
+    const char *const sweeping[] = { command(), "sweep", NULL };
+    CHECK(getcwd(canary, sizeof canary - 16) != NULL);
+    strcat(canary, "/canary");
+    char *picture = hatch(canary);
+    struct killing killing = { .reached = 1 };
+    int left = 0;
+    long n = 0;
+    while (killing.reached) {
+        n++;
+        CHECK(mkdir("run", 0755) == 0 && chdir("run") == 0);
+        leave_behind(scenario->before, scenario->before_count);
+        killing = scenario->victim ? kill_at(n, "-mq", victim) : kill_at(n, "-q", sweeping);
+        left += killing.reached && journals() > 0;
+        // Every way gets its share of the points before a call, and of those after.
+        ways[(size_t)n / 2 % count]();
+        if (scenario->after)
+            scenario->after();
+        check_that_nothing_is_left(scenario, n, killing.words, picture);
+        CHECK(chdir("..") == 0 && rmdir("run") == 0);
+    }
+    // The last run was not killed by kill_at: the scenario has come to its own end.
+    char end[64];
+    snprintf(end, sizeof end, scenario->signal ? "ended by signal %d after" : "ended with status %d after", scenario->signal);
+    CHECKF(strncmp(killing.words, end, strlen(end)) == 0, "%s: %s", scenario->name, killing.words);
+    CHECKF(n > 1 && left > 0, "%s: shows nothing", scenario->name);
+    printf("%s: %ld kill points, %d of them with something left\n", scenario->name, n - 1, left);
+    fflush(stdout);
+    free(picture);
+    scrub(canary);
+}
+
+// Plays the victim of that name; false if there is none.
+static int play(const char *name, const struct scenario *scenarios, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (scenarios[i].victim && strcmp(scenarios[i].name, name) == 0) {
+            scenarios[i].victim(NULL);
+            return 1;
+        }
+    return 0;
+}
+
+#endif
