@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # CRIU of Debian trixie, the newest release that has it: ended by a signal while apparmor_parser compiles a policy, it leaves
-# .criu.temp-aa-policy.* in its work directory. And dumping and restoring, which must work as before. D1, D2, D4, D6, D7.
+# .criu.temp-aa-policy.* in its work directory. And dumping and restoring, which must work as before. D1 to D7.
+#
+# Besides the library it takes the command, in TMPSHIM_BIN.
 #
 # No AppArmor is needed: CRIU believes in one that consists of files. Everything happens in a PID namespace, for a restored
 # process wants its old number, and in a mount namespace whose root is trixie; a chroot would confuse what CRIU makes of the
@@ -14,6 +16,7 @@ if [ -z "${IN_NAMESPACES-}" ] && [ "$(id -u)" = 0 ] && unshare --mount --pid --f
         unshare --mount --propagation private --pid --fork --kill-child --mount-proc -- "$0" "$@"
     exit
 fi
+command=${TMPSHIM_BIN:?the absolute path of tmpshim}
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
 # shellcheck source=debian.sh
@@ -44,6 +47,7 @@ enter() {
     done
     install -m 755 "$library" "$new/libtmpshim.so"
     library=/libtmpshim.so
+    install -m 755 "$command" "$new/tmpshim"
     cd "$new"
     pivot_root . old
     cd /
@@ -253,6 +257,19 @@ for signal in TERM INT HUP -INT; do
     cut_short with $signal
     nothing_left "after the end of criu with the library by ${signal/#/SIG}"
 done
+
+# Of SIGKILL no process learns. What it leaves goes with the next criu that makes a directory, or by tmpshim sweep.
+killed() {
+    cut_short with KILL
+    equal "directories that a killed criu has left" 1 "$(policies | wc -l)"
+    grep -q '^profile P' "$work/$(policies)/P" || fail "what a killed criu leaves must hold the policy"
+}
+killed
+cut_short with TERM
+nothing_left "after the next criu"
+killed
+succeeds "tmpshim sweep" /tmpshim sweep
+nothing_left "after tmpshim sweep"
 
 end_target
 nobody_else() {
