@@ -1,0 +1,281 @@
+#!/usr/bin/env bash
+# CRIU of Debian trixie, the newest release that has it: ended by a signal while apparmor_parser compiles a policy, it leaves
+# .criu.temp-aa-policy.* in its work directory. And dumping and restoring, which must work as before. D1 to D7.
+#
+# Besides the library it takes the command, in TMPSHIM_BIN.
+#
+# No AppArmor is needed: CRIU believes in one that consists of files. Everything happens in a PID namespace, for a restored
+# process wants its old number, and in a mount namespace whose root is trixie; a chroot would confuse what CRIU makes of the
+# mounts.
+if [ -z "${IN_NAMESPACES-}" ] && [ "$(id -u)" = 0 ] && unshare --mount --pid --fork --mount-proc true 2>/dev/null; then
+    # All that is made below lies in here: in there it is a mount point, which cannot be removed from inside.
+    outside=$(mktemp -d "${TMPDIR:-/tmp}/tmpshim-real.XXXXXX")
+    trap 'rm -rf -- "$outside"' EXIT
+    chmod 755 "$outside"
+    IN_NAMESPACES=$outside TMPDIR=$outside \
+        unshare --mount --propagation private --pid --fork --kill-child --mount-proc -- "$0" "$@"
+    exit
+fi
+command=${TMPSHIM_BIN:?the absolute path of tmpshim}
+# shellcheck source=common.sh
+. "$(dirname -- "$0")/common.sh"
+# shellcheck source=debian.sh
+. "$(dirname -- "$0")/debian.sh"
+need_root "CRIU stops other processes and needs a root of its own"
+[ -n "${IN_NAMESPACES-}" ] || skip "no new PID and mount namespace can be had here"
+[ -d /proc/self/attr ] || skip "this kernel has no /proc/PID/attr, where CRIU looks for AppArmor"
+need apt-get dpkg-deb mount pivot_root
+release_root trixie criu bash coreutils dash diffutils findutils grep libc-bin mount perl-base sed util-linux
+
+# From here on the programs are trixie's. What this script knows by its path keeps the path.
+enter() {
+    local new=$scratch/root path
+    mkdir "$new"
+    mount -t tmpfs -o mode=755 tmpfs "$new"
+    mkdir "$new"/{dev,etc,old,proc,run,tmp,usr}
+    for path in bin sbin lib lib64; do
+        ln -s "usr/$path" "$new/$path"
+    done
+    mount --bind "$root/usr" "$new/usr"
+    mount -o remount,bind,ro "$new/usr"
+    mount -t proc proc "$new/proc"
+    : >"$new/dev/null"
+    mount --bind /dev/null "$new/dev/null"
+    for path in "$IN_NAMESPACES" "$directory"; do
+        mkdir -p "$new$path"
+        mount --bind "$path" "$new$path"
+    done
+    install -m 755 "$library" "$new/libtmpshim.so"
+    library=/libtmpshim.so
+    install -m 755 "$command" "$new/tmpshim"
+    cd "$new"
+    pivot_root . old
+    cd /
+    hash -r
+    export PATH=$scratch/bin:/usr/sbin:/usr/bin TMPDIR=/tmp
+    umount --lazy /old
+    cd "$directory"
+}
+enter
+work=$directory/work
+mkdir "$work" "$scratch/bin"
+
+# What must never be touched: beside the work directory, and in it under a name such as CRIU's own.
+canary=$directory/canary
+mkdir -p "$canary/below" "$work/.criu.temp-aa-policy.canary"
+echo sings >"$canary/file"
+echo sings >"$canary/below/file"
+echo sings >"$work/.criu.temp-aa-policy.canary/P"
+canaries() {
+    (cd "$directory" && find canary work/.criu.temp-aa-policy.canary -type f -printf '%p %m %T@ ' -exec cat {} \; -o -printf '%p %m\n' | sort)
+}
+mounts() {
+    sed -E 's/^([^ ]+ ){4}([^ ]+) .* - ([^ ]+) .*/\2 \3/' /proc/self/mountinfo
+}
+canaries_before=$(canaries)
+
+# Two processes, with a pipe between them. A SIGUSR1 to the first makes the second write the next number into a file: that
+# both live, what they remember and what they have open can be seen there.
+cat >"$scratch/target.pl" <<'PERL'
+use strict; use POSIX ();
+POSIX::close($_) for 3 .. 255;
+pipe(my $out, my $in) or die;
+if (!(fork() // die)) {
+    close $in;
+    open(my $numbers, ">>", $ARGV[0]) or die;
+    while (sysread($out, my $text, 100)) { syswrite($numbers, $text) }
+    exit;
+}
+close $out;
+# Let in only where it waits: Perl runs handlers between its own steps, and would sleep on one that came just before.
+my ($number, $asked, $none) = (0, POSIX::SigSet->new(POSIX::SIGUSR1), POSIX::SigSet->new());
+POSIX::sigprocmask(POSIX::SIG_BLOCK, $asked);
+$SIG{USR1} = sub { $number++; syswrite($in, "$number\n") };
+syswrite($in, "ready\n");
+POSIX::sigsuspend($none) while 1;
+PERL
+
+last_number() {
+    [ "$(tail -n 1 "$scratch/numbers" 2>/dev/null)" = "$1" ]
+}
+no_process() {
+    ! kill -0 "$1" 2>/dev/null
+}
+start_target() {
+    rm -f "$scratch/numbers"
+    # In a session of its own, for a terminal would have to be dumped as well.
+    setsid perl "$scratch/target.pl" "$scratch/numbers" </dev/null >/dev/null 2>&1 &
+    target=$!
+    children+=("$target")
+    until_true 10 "the target is ready" last_number ready
+    second=$(cat "/proc/$target/task/$target/children")
+    second=${second% }
+    number=0
+}
+end_target() {
+    kill "$target"
+    until_true 10 "the target has ended" no_process "$target"
+    until_true 10 "the target's child has ended" no_process "$second"
+}
+target_answers() {
+    number=$((number + 1))
+    kill -USR1 "$target" || fail "$1: the target is gone"
+    until_true 10 "the target answers, $1" last_number $number
+}
+
+# What CRIU left in its work directory.
+policies() {
+    find "$work" -mindepth 1 -maxdepth 1 -name '.criu.temp-aa-policy.*' ! -name '*.canary' -printf '%f\n'
+}
+# Nothing may be left in the work directory but CRIU's own files, nor anywhere else.
+nothing_left() { # WHEN
+    local left
+    equal "directories in the work directory $1" "" "$(find "$work" -mindepth 1 -type d ! -path '*.canary' -printf '%f ')"
+    equal "names of ours $1" "" "$(find "$directory" -name '.tmpshim-*' -printf '%P ')"
+    left=$(left_after_release "$TMPSHIM_STATE_DIR")
+    equal "the state directory $1" "" "$left"
+    equal "/tmp of trixie $1" "" "$(find /tmp -mindepth 1 -maxdepth 1 -name '.*' -printf '%p ')"
+    equal "mounts $1" "$mounts_before" "$(mounts)"
+    equal "the canaries $1" "$canaries_before" "$(canaries)"
+}
+last_words() {
+    tail -n 3 "$work/log" 2>/dev/null
+}
+criu_does() { # HOW COMMAND [OPTION...]
+    run "$1" criu "$2" --images-dir "$scratch/images" --work-dir "$work" --log-file log "${@:3}"
+}
+
+# A dump and a restore. CRIU forks past libc, waits for any child, and maps a process of its own choice over itself.
+mounts_before=$(mounts)
+for how in without with; do
+    start_target
+    target_answers "before the dump"
+    mkdir "$scratch/images"
+    criu_does $how dump --tree "$target"
+    if [ $how = without ] && [ "$status" != 0 ]; then
+        skip "CRIU cannot dump on this machine: $(last_words)"
+    fi
+    [ "$status" = 0 ] || fail "criu dump must succeed $how the library; $(seen) $(last_words)"
+    until_true 10 "the target that was dumped $how the library is gone" no_process "$target"
+    until_true 10 "the target's child is gone" no_process "$second"
+    nothing_left "after a dump $how the library"
+
+    criu_does $how restore --restore-detached
+    if [ $how = without ] && [ "$status" != 0 ]; then
+        skip "CRIU cannot restore on this machine: $(last_words)"
+    fi
+    [ "$status" = 0 ] || fail "criu restore must succeed $how the library; $(seen) $(last_words)"
+    target_answers "restored $how the library"
+    for process in "$target" "$second"; do
+        if grep libtmpshim "/proc/$process/maps" || find "/proc/$process/fd" -lname '*tmpshim*' ! -lname "$scratch/numbers" | grep .; then
+            fail "process $process, restored $how the library, has something of it"
+        fi
+    done
+    nothing_left "after a restore $how the library"
+    end_target
+    rm -r "$scratch/images"
+done
+
+# AppArmor as CRIU sees it: a namespace with one profile, and processes that are in it.
+apparmor=/sys/kernel/security/apparmor
+mkdir -p $apparmor/features/domain $apparmor/policy/namespaces/NS/{namespaces,profiles/P.1}
+echo yes >$apparmor/features/domain/stack
+echo 1.2 >$apparmor/features/domain/version
+echo P >$apparmor/policy/namespaces/NS/profiles/P.1/name
+echo policy >$apparmor/policy/namespaces/NS/profiles/P.1/raw_data
+: >$apparmor/policy/namespaces/NS/.replace
+# CRIU keeps what it has found out about the kernel.
+rm -f /run/criu.kdat
+start_target
+for process in "$target" "$second"; do
+    mount -t tmpfs tmpfs "/proc/$process/attr"
+    mkdir "/proc/$process/attr/apparmor"
+    echo ':NS://P (enforce)' | tee "/proc/$process/attr/current" >"/proc/$process/attr/apparmor/current"
+done
+# It is asked for the name of its cache, and then to compile. Compiling, it makes what it likes in CRIU's directory. If it is
+# to be slow, it says so on CRIU's stdout, for its own is a pipe to CRIU.
+cat >"$scratch/bin/apparmor_parser" <<PARSER
+#!/bin/sh
+case \$1 in
+    --cache-loc) echo cached ;;
+    -QWL)
+        mkdir -p "\$2/cached" && ln -s "$canary" "\$2/link" || exit 1
+        if [ -e "$scratch/slow" ]; then
+            echo \$\$ >/proc/\$PPID/fd/1
+            exec sleep 1000
+        fi
+        echo compiled >"\$2/cached/\${3##*/}" ;;
+    *) exit 1 ;;
+esac
+PARSER
+chmod 755 "$scratch/bin/apparmor_parser"
+mounts_before=$(mounts)
+
+# CRIU to its end: it removes the directory itself.
+for how in without with; do
+    mkdir "$scratch/images"
+    : >$apparmor/policy/namespaces/NS/.replace
+    criu_does $how dump --tree "$target" --leave-running
+    [ "$status" = 0 ] || fail "criu dump with AppArmor must succeed $how the library; $(seen) $(last_words)"
+    equal "the policy that CRIU loaded" compiled "$(cat $apparmor/policy/namespaces/NS/.replace)"
+    target_answers "dumped with AppArmor $how the library"
+    nothing_left "after a dump with AppArmor $how the library"
+    rm -r "$scratch/images"
+done
+
+# cut_short HOW SIGNAL: a dump that is ended while the policy is compiled. A "-" before the signal's name sends it to the
+# parser as well, as a terminal does.
+cut_short() {
+    local prefix=(setsid) ending parser name=${2#-}
+    [ "$1" = with ] || prefix+=(env -u LD_PRELOAD)
+    rm -rf "$scratch/images" "$scratch/first"
+    mkdir "$scratch/images"
+    ending=$(end_of "$2" "${prefix[@]}" criu dump --images-dir "$scratch/images" --work-dir "$work" --log-file log --tree "$target")
+    [ -s "$scratch/first" ] || fail "CRIU $1 the library has started no apparmor_parser: $ending; $(last_words)"
+    equal "the end of criu $1 the library by SIG$name" "signal $(kill -l "$name")" "$ending"
+    parser=$(cat "$scratch/first")
+    kill -KILL "$parser" 2>/dev/null || true
+    until_true 10 "apparmor_parser has ended" no_process "$parser"
+    target_answers "after the end of criu $1 the library by SIG$name"
+}
+: >"$scratch/slow"
+
+# The program as it is: one directory each, and the policy in it.
+count=0
+for signal in TERM INT HUP KILL -INT; do
+    cut_short without $signal
+    count=$((count + 1))
+    equal "directories that CRIU has left without the library" $count "$(policies | wc -l)"
+done
+for name in $(policies); do
+    grep -q '^profile P' "$work/$name/P" || fail "$name without the library must hold the policy"
+    rm -r "${work:?}/$name"
+done
+nothing_left "before the library's turn"
+
+for signal in TERM INT HUP -INT; do
+    cut_short with $signal
+    nothing_left "after the end of criu with the library by ${signal/#/SIG}"
+done
+
+# Of SIGKILL no process learns. What it leaves goes with the next criu that makes a directory, or by tmpshim sweep.
+killed() {
+    cut_short with KILL
+    equal "directories that a killed criu has left" 1 "$(policies | wc -l)"
+    grep -q '^profile P' "$work/$(policies)/P" || fail "what a killed criu leaves must hold the policy"
+}
+killed
+cut_short with TERM
+nothing_left "after the next criu"
+killed
+succeeds "tmpshim sweep" /tmpshim sweep
+nothing_left "after tmpshim sweep"
+
+end_target
+nobody_else() {
+    set -- /proc/[0-9]*
+    [ $# = 1 ]
+}
+until_true 10 "no process is left" nobody_else
+rm -r "$canary" "$work"
+finish
