@@ -3,6 +3,7 @@
 # goes to the directory under test and promises an empty one at the end.
 #
 #   TMPSHIM_LIBRARY  absolute path of libtmpshim.so (required)
+#   TMPSHIM_BIN      absolute path of tmpshim, for the scripts that sweep
 #   TMPSHIM_FS       name of the filesystem that the directory is on; with it, the control is checked too
 #   $1               the directory under test (default: the current one), empty
 #
@@ -14,6 +15,7 @@ program=${0##*/}
 program=${program%.sh}
 library=${TMPSHIM_LIBRARY:?the absolute path of libtmpshim.so}
 filesystem=${TMPSHIM_FS:-}
+tmpshim=${TMPSHIM_BIN:-}
 # shellcheck disable=SC2034 # for debian.sh, which fetches into it
 cache=${TMPSHIM_TEST_CACHE:-/var/cache/tmpshim-tests}
 
@@ -94,6 +96,11 @@ left_after_release() {
         sleep 0.02
     done
     printf %s "$left"
+}
+
+# What comes after a program that could not clean up for itself (D5).
+sweep() {
+    "${tmpshim:?TMPSHIM_BIN}" sweep >"$scratch/swept" 2>&1 || fail "tmpshim sweep: $(cat "$scratch/swept")"
 }
 
 assert_empty() {

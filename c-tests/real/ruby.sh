@@ -69,8 +69,7 @@ if without ruby -rfiddle -e 'Fiddle::Handle::DEFAULT["mkdtemp"]' 2>"$scratch/err
             "$(end_of "$signal" ruby "$scratch/mkdtemp.rb" "$what" 2>"$scratch/err")"
         grep -q '^made\.' "$scratch/first" || fail "ruby, mkdtemp, $what $signal: $(cat "$scratch/err")"
         if [ "$signal" = KILL ]; then
-            # Nobody but a later process can remove it (D5), and none comes here.
-            rm -rf made.* "$scratch/state"/*
+            sweep
         fi
         assert_empty "after ruby, mkdtemp, $what $signal"
     done

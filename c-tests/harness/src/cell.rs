@@ -130,6 +130,13 @@ impl Cell {
         if must_fail && ending.how != self.expected() {
             return Ok(());
         }
+        if self.test.sweep && self.engine != Engine::None {
+            let sweep = Command::new(&site.artefacts.command).args(["sweep", "--state-dir"]).arg(&state).output();
+            if let Some(failed) = sweep.as_ref().ok().filter(|output| !output.status.success()) {
+                let said = String::from_utf8_lossy(&failed.stdout);
+                return Err(Obstacle::Broken(format!("tmpshim sweep: {}\n{said}", failed.status)));
+            }
+        }
         let complaints = self.complaints(&ending, &directory, &state);
         match (must_fail, complaints.is_empty()) {
             (false, true) => {

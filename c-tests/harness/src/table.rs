@@ -64,6 +64,9 @@ pub(crate) struct Test {
     /// The fault injector is preloaded as well, after the library.
     #[serde(default)]
     pub(crate) injector: bool,
+    /// It leaves a journal, rightly: `tmpshim sweep` comes before the state directory has to be empty.
+    #[serde(default)]
+    pub(crate) sweep: bool,
     /// The program finds the path of c-tests/killer in `KILL_AT`.
     #[serde(default)]
     pub(crate) killer: bool,
