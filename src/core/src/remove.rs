@@ -131,6 +131,7 @@ impl Remover {
             if !contents {
                 return Outcome::NotEmpty;
             }
+            wait_for_releases(rounds);
             rounds += 1;
             match self.empty(parent, name, made) {
                 Ok(true) if rounds < PASSES => {}
@@ -246,6 +247,7 @@ impl Remover {
             Err(Errno::NOTEMPTY | Errno::EXIST) if below.progress && below.passes < PASSES => {
                 // SAFETY: open, as above.
                 let _ = seek(unsafe { sys::borrow(below.fd) }, SeekFrom::Start(0));
+                wait_for_releases(below.passes);
                 if let Some(level) = self.level(*depth) {
                     level.again();
                 }
@@ -488,6 +490,14 @@ impl Entry {
 fn parent_of(directory: BorrowedFd<'_>) -> Option<Fd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(directory, c"..", flags, Mode::empty()).ok()
+}
+
+/// A FUSE server may hear of a file's last close after its unlinking, and renames it until then (`.fuse_hidden…`): what was
+/// emptied twice and is not empty gets a millisecond.
+fn wait_for_releases(passes: u32) {
+    if passes >= 2 {
+        sys::sleep_a_millisecond();
+    }
 }
 
 /// Of a level, which may have been closed already.

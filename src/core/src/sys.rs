@@ -411,6 +411,13 @@ pub fn wait_while(word: &core::sync::atomic::AtomicU32, value: u32) {
     let _ = call!(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT as isize, value, timeout.as_ptr());
 }
 
+/// Sleeps for a millisecond, or until a signal comes (clock_nanosleep(2)).
+pub fn sleep_a_millisecond() {
+    let time: [i64; 2] = [0, 1_000_000];
+    let none = core::ptr::null::<u8>();
+    let _ = call!(libc::SYS_clock_nanosleep, libc::CLOCK_MONOTONIC as isize, 0usize, time.as_ptr(), none);
+}
+
 /// Wakes everybody that waits on `word`.
 pub fn wake_all(word: &core::sync::atomic::AtomicU32) {
     let _ = call!(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE as isize, i32::MAX as isize);

@@ -416,7 +416,8 @@ impl Tracker {
     /// The end of this process: removes everything that it made and nobody removed, and what its dead ancestors have left
     /// if it is the last one that could use it. Any thread, also in a signal handler, on a stack of its own. All signals
     /// of the calling thread wait until it is done. Where another thread is at it already, waits for that one first.
-    pub fn clean_up(&self, cleanup: Cleanup, ending: Ending) {
+    /// Without `as_heir`, ancestors are not looked after; where nothing else was tracked, no system call is made then.
+    pub fn clean_up(&self, cleanup: Cleanup, ending: Ending, as_heir: bool) {
         // SAFETY: the pointer is null or a page that is never unmapped.
         let Some(page) = (unsafe { self.page.load(Ordering::Acquire).as_ref() }) else { return };
         match page.stage.load(Ordering::Acquire) {
@@ -433,11 +434,13 @@ impl Tracker {
                     {
                         self.sweep(page, &state, true);
                     }
-                    self.inherit(ending);
+                    if as_heir {
+                        self.inherit(ending);
+                    }
                 });
             }
             // Wiped: this is a forked child that has made nothing itself, or shares the memory of one.
-            NOBODY if self.inherited().next().is_some() && kin::owns_its_memory() => {
+            NOBODY if as_heir && self.inherited().next().is_some() && kin::owns_its_memory() => {
                 on_fresh_stack(|| self.inherit(ending));
             }
             _ => {}

@@ -1,7 +1,7 @@
 //! The ways a process ends by itself (D2).
 
 use crate::next::Next;
-use crate::process::{TRACKER, settings};
+use crate::process::{IS_SANDBOXED, TRACKER, settings};
 use crate::signal;
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr::null_mut;
@@ -39,7 +39,8 @@ pub(crate) fn clean_up(end: End) {
         End::Status(_) => Ending::Orderly,
         End::Signal => Ending::Signal,
     };
-    TRACKER.clean_up(cleanup, ending);
+    // A forked child that has locked itself in may be killed for a call that its sandbox does not know.
+    TRACKER.clean_up(cleanup, ending, !IS_SANDBOXED.load(Ordering::Relaxed));
 }
 
 type OnExit = unsafe extern "C" fn(extern "C" fn(c_int, *mut c_void), *mut c_void) -> c_int;

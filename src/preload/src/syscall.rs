@@ -4,6 +4,7 @@ use crate::exit::{End, clean_up};
 use crate::file::{openat2_through, tmpfile};
 use crate::link::{Link, link, may_name_a_descriptor};
 use crate::next::Next;
+use crate::sandbox;
 use crate::tempdir::track_made;
 use core::ffi::{c_int, c_long};
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -72,6 +73,8 @@ pub(crate) unsafe extern "C" fn syscall(
         "je {look_at}",
         "cmp rdi, {openat2}",
         "je {look_at}",
+        "cmp rdi, {seccomp}",
+        "je {look_at}",
         "mov rax, [rip + {next}]",
         "test rax, rax",
         "jz {raw}",
@@ -83,6 +86,7 @@ pub(crate) unsafe extern "C" fn syscall(
         mkdirat = const libc::SYS_mkdirat,
         linkat = const libc::SYS_linkat,
         openat2 = const libc::SYS_openat2,
+        seccomp = const libc::SYS_seccomp,
         look_at = sym look_at,
         next = sym NEXT,
         raw = sym raw_syscall,
@@ -113,6 +117,8 @@ pub(crate) unsafe extern "C" fn syscall(
         "b.eq {look_at}",
         "cmp x0, #{openat2}",
         "b.eq {look_at}",
+        "cmp x0, #{seccomp}",
+        "b.eq {look_at}",
         "adrp x16, {next}",
         "ldr x16, [x16, :lo12:{next}]",
         "cbz x16, {raw}",
@@ -122,6 +128,7 @@ pub(crate) unsafe extern "C" fn syscall(
         mkdirat = const libc::SYS_mkdirat,
         linkat = const libc::SYS_linkat,
         openat2 = const libc::SYS_openat2,
+        seccomp = const libc::SYS_seccomp,
         look_at = sym look_at,
         next = sym NEXT,
         raw = sym raw_syscall,
@@ -152,6 +159,11 @@ unsafe extern "C" fn look_at(
             link(&arguments, native)
         }
         libc::SYS_mkdirat => track_made(a as c_int, b as *const _, native()),
+        libc::SYS_seccomp => {
+            let answer = native();
+            sandbox::note(answer.into());
+            answer
+        }
         libc::SYS_exit_group => {
             clean_up(End::Status(a as c_int));
             native()
