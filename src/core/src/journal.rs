@@ -435,7 +435,7 @@ pub enum Refusal {
     Locked,
     /// Somebody else has removed it.
     Gone,
-    /// Its owner was killed before anything stood in it.
+    /// Its owner was killed before anything stood in it. `take` has removed it.
     Blank,
     /// No plain file, or of another user.
     Foreign,
@@ -492,7 +492,7 @@ impl Journal {
     /// Opens the file `name` and takes its lock.
     ///
     /// # Errors
-    /// Why it is not to be touched. `Blank` is said with the lock taken, so that the file may be removed.
+    /// Why it is not to be touched.
     pub fn take(directory: BorrowedFd<'_>, name: &CStr) -> Result<Self, Refusal> {
         Self::open(directory, name, true)
     }
@@ -534,7 +534,13 @@ impl Journal {
         let read = read_at(&file, bytes, 0).map_err(Refusal::Refused)?;
         // SAFETY: integers only, for which any bytes are values.
         let header = unsafe { header.assume_init() };
-        Self::judge(&header, read, length)?;
+        let judged = Self::judge(&header, read, length);
+        if lock && judged == Err(Refusal::Blank) {
+            // Here, because the lock goes with `file`: its owner may be about to take it, and looks then whether the file
+            // still has a name.
+            let _ = unlinkat(directory, name, AtFlags::empty());
+        }
+        judged?;
         Ok(Self { file, length, header })
     }
 

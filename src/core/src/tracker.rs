@@ -241,16 +241,11 @@ impl Tracker {
             if mark(name.to_bytes()).is_none_or(|mark| mark.kind != Kind::Journal) {
                 return;
             }
-            match Journal::take(state.as_fd(), name) {
-                Ok(journal) => match journal.life(&own, namespace) {
-                    Life::Former if !former => page.has_former.store(1, Ordering::Relaxed),
-                    Life::Dead | Life::Former => self.clean_dead(&journal, state, name, &mut cleaner),
-                    Life::Alive | Life::Unknown => {}
-                },
-                Err(Refusal::Blank) => {
-                    let _ = unlinkat(state, name, AtFlags::empty());
-                }
-                Err(_) => {}
+            let Ok(journal) = Journal::take(state.as_fd(), name) else { return };
+            match journal.life(&own, namespace) {
+                Life::Former if !former => page.has_former.store(1, Ordering::Relaxed),
+                Life::Dead | Life::Former => self.clean_dead(&journal, state, name, &mut cleaner),
+                Life::Alive | Life::Unknown => {}
             }
         });
     }
