@@ -7,6 +7,7 @@ use crate::next::Next;
 use crate::sandbox;
 use crate::tempdir::track_made;
 use core::ffi::{c_int, c_long};
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use tmpshim_core::sys;
 use tmpshim_core::tmpfile::Request;
@@ -32,7 +33,7 @@ unsafe extern "C" fn raw_syscall(
     e: c_long,
     f: c_long,
 ) -> c_long {
-    let arguments = [a, b, c, d, e, f].map(|argument| argument as usize);
+    let arguments = [a, b, c, d, e, f].map(|argument| MaybeUninit::new(argument as usize));
     // SAFETY: the program's own call.
     match sys::check(unsafe { sys::raw(number, arguments) }) {
         Ok(value) => value as c_long,
