@@ -15,13 +15,13 @@ use tmpshim_core::tmpfile::plan::asks_for_tmpfile;
 
 type Syscall = unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
 
-static SYSCALL: Next<Syscall> = Next::new(c"syscall", raw_syscall);
+static SYSCALL: Next<Syscall> = Next::new(c"syscall");
 /// What [`syscall`] jumps to: found by the constructor, because there is no place to look for it in the middle of a jump.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// From the constructor.
 pub(crate) fn prepare() {
-    NEXT.store((SYSCALL.get() as *const ()).addr(), Ordering::Relaxed);
+    NEXT.store((SYSCALL.get(raw_syscall) as *const ()).addr(), Ordering::Relaxed);
 }
 
 unsafe extern "C" fn raw_syscall(
@@ -146,7 +146,7 @@ unsafe extern "C" fn look_at(
     f: c_long,
 ) -> c_long {
     // SAFETY: the program's own arguments, handed on.
-    let native = &move || unsafe { SYSCALL.get()(number, a, b, c, d, e, f) as c_int };
+    let native = &move || unsafe { SYSCALL.get(raw_syscall)(number, a, b, c, d, e, f) as c_int };
     let answer = match number {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_open if asks_for_tmpfile(b as c_int) => tmpfile(&request(sys::CWD, a, b, c), native),
