@@ -22,7 +22,7 @@ use crate::mapping::Shared;
 use crate::name::{Kind, Name};
 use crate::settings::Cleanup;
 use crate::sys;
-use crate::text::Text;
+use crate::text::{Text, until_nul};
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::mem::{MaybeUninit, offset_of};
@@ -338,12 +338,12 @@ impl Header {
 
     /// Where the file is.
     pub fn path(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.path).unwrap_or(c"")
+        until_nul(&self.path).unwrap_or(c"")
     }
 
     /// The owner's program.
     pub fn program(&self) -> &[u8] {
-        CStr::from_bytes_until_nul(&self.program).map_or(b"", CStr::to_bytes)
+        until_nul(&self.program).map_or(b"", CStr::to_bytes)
     }
 
     /// The owner, by its number in its own PID namespace.
@@ -603,29 +603,29 @@ impl Journal {
             let fits = end.is_some_and(|end| end <= self.length) && offset >= HEADER as u64;
             match size {
                 0 => {}
-                SMALL if fits => kept += self.each_in::<SMALL>(offset, count, &mut each),
-                LARGE if fits => kept += self.each_in::<LARGE>(offset, count, &mut each),
+                SMALL | LARGE if fits => kept += self.each_in(size, offset, count, &mut each),
                 _ => kept += 1,
             }
         }
         kept
     }
 
-    fn each_in<const SIZE: usize>(&self, start: u64, count: u32, each: &mut impl FnMut(&Record<'_>) -> Fate) -> u32 {
+    fn each_in(&self, size: usize, start: u64, count: u32, each: &mut dyn FnMut(&Record<'_>) -> Fate) -> u32 {
         const CHUNK: usize = 8192;
-        let at_once = (CHUNK / SIZE) as u32;
+        let at_once = CHUNK.checked_div(size).unwrap_or(1) as u32;
         let mut kept = 0;
         let mut chunk = Chunk([0u8; CHUNK]);
         let mut end = count;
         while end > 0 {
             let first = end.saturating_sub(at_once);
-            let offset = start + u64::from(first) * SIZE as u64;
-            let Some(bytes) = chunk.0.get_mut(..(end - first) as usize * SIZE) else { return kept + 1 };
+            let offset = start + u64::from(first) * size as u64;
+            let Some(bytes) = chunk.0.get_mut(..(end - first) as usize * size) else { return kept + 1 };
             if !read_at(&self.file, bytes, offset).is_ok_and(|read| read == bytes.len()) {
                 return kept + 1;
             }
-            for (index, slot) in bytes.as_chunks::<SIZE>().0.iter().enumerate().rev() {
-                let fate = match Record::parse(slot) {
+            for index in (0..end - first).rev() {
+                let start = index as usize * size;
+                let fate = match Record::parse(bytes.get(start..start + size).unwrap_or(&[])) {
                     Parsed::Nothing => continue,
                     Parsed::Damaged => Fate::Keep,
                     Parsed::Record(record) => each(&record),
@@ -634,7 +634,7 @@ impl Journal {
                     kept += 1;
                 } else {
                     // So that nobody comes back to it, and takes what has its path by then for it.
-                    let state = offset + (index * SIZE) as u64 + offset_of!(Slot, state) as u64;
+                    let state = offset + start as u64 + offset_of!(Slot, state) as u64;
                     let _ = pwrite(&self.file, &FREE.to_ne_bytes(), state);
                 }
             }
@@ -686,6 +686,7 @@ pub enum Parsed<'a> {
 
 impl<'a> Record<'a> {
     /// Reads a slot: any bytes, of any length. A pure function.
+    #[inline(never)]
     pub fn parse(bytes: &'a [u8]) -> Parsed<'a> {
         let Some((fixed, path)) = bytes.split_at_checked(SLOT) else { return Parsed::Damaged };
         // SAFETY: as many bytes as the structure has, read wherever they lie; integers only.
@@ -694,9 +695,8 @@ impl<'a> Record<'a> {
         if matches!(state, FREE | BUSY) {
             return Parsed::Nothing;
         }
-        let Some(path) = path.get(..=slot.length as usize).and_then(|path| CStr::from_bytes_with_nul(path).ok()) else {
-            return Parsed::Damaged;
-        };
+        let path = until_nul(path).filter(|path| path.count_bytes() == slot.length as usize);
+        let Some(path) = path else { return Parsed::Damaged };
         let made = match state {
             INTENT | INTENT_HELD => None,
             LIVE | LIVE_HELD if slot.identity_sum == sum_identity(&slot.identity) => Some(slot.identity),

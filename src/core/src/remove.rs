@@ -10,6 +10,7 @@ use crate::fd::{Fd, openat, openat2};
 use crate::identity::{self, Identity};
 use crate::mapping::Mapping;
 use crate::sys;
+use crate::text::until_nul;
 use core::ffi::CStr;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, fchmod, seek, unlinkat};
@@ -237,7 +238,7 @@ impl Remover {
             }
         }
         let Some(&mut above) = self.level(*depth - 1) else { return Err(Moved) };
-        let name = CStr::from_bytes_until_nul(&below.name).map_err(|_| Moved)?;
+        let name = until_nul(&below.name).ok_or(Moved)?;
         match self.unlink(*depth - 1, above.fd, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {
                 if let Some(above) = self.level(*depth - 1) {
@@ -483,7 +484,7 @@ impl Entry {
     }
 
     fn name(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.name).unwrap_or(c"")
+        until_nul(&self.name).unwrap_or(c"")
     }
 }
 

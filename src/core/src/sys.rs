@@ -17,13 +17,14 @@ pub const CWD: RawFd = libc::AT_FDCWD;
 /// The size of the kernel's signal set in bytes (x86-64 and AArch64), which is not libc's.
 const SIGSET_SIZE: usize = 8;
 
-/// Makes a system call with up to six arguments. Unused ones may hold anything.
+/// Makes a system call with up to six arguments. Unused ones may hold anything: where they are not even initialised, the
+/// registers for them keep what they have, and nothing is written to them.
 ///
 /// # Safety
 /// As for the system call: every pointer argument must be valid for what the kernel does with it, or be one whose
 /// refusal (EFAULT) is wanted.
 #[inline]
-pub unsafe fn raw(number: libc::c_long, arguments: [usize; 6]) -> isize {
+pub unsafe fn raw(number: libc::c_long, arguments: [MaybeUninit<usize>; 6]) -> isize {
     let [a, b, c, d, e, f] = arguments;
     let result: isize;
     #[cfg(target_arch = "x86_64")]
@@ -78,9 +79,9 @@ pub unsafe fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
 
 macro_rules! call {
     ($number:expr $(, $argument:expr)*) => {{
-        let mut arguments = [0usize; 6];
+        let mut arguments = [MaybeUninit::uninit(); 6];
         let mut _next = arguments.iter_mut();
-        $( if let Some(slot) = _next.next() { *slot = $argument as usize; } )*
+        $( if let Some(slot) = _next.next() { slot.write($argument as usize); } )*
         // SAFETY: forwarded to the function around it, which states what its pointers must be.
         check(unsafe { raw($number, arguments) })
     }};

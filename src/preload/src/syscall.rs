@@ -7,6 +7,7 @@ use crate::next::Next;
 use crate::sandbox;
 use crate::tempdir::track_made;
 use core::ffi::{c_int, c_long};
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use tmpshim_core::sys;
 use tmpshim_core::tmpfile::Request;
@@ -14,13 +15,13 @@ use tmpshim_core::tmpfile::plan::asks_for_tmpfile;
 
 type Syscall = unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
 
-static SYSCALL: Next<Syscall> = Next::new(c"syscall", raw_syscall);
+static SYSCALL: Next<Syscall> = Next::new(c"syscall");
 /// What [`syscall`] jumps to: found by the constructor, because there is no place to look for it in the middle of a jump.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// From the constructor.
 pub(crate) fn prepare() {
-    NEXT.store((SYSCALL.get() as *const ()).addr(), Ordering::Relaxed);
+    NEXT.store((SYSCALL.get(raw_syscall) as *const ()).addr(), Ordering::Relaxed);
 }
 
 unsafe extern "C" fn raw_syscall(
@@ -32,7 +33,7 @@ unsafe extern "C" fn raw_syscall(
     e: c_long,
     f: c_long,
 ) -> c_long {
-    let arguments = [a, b, c, d, e, f].map(|argument| argument as usize);
+    let arguments = [a, b, c, d, e, f].map(|argument| MaybeUninit::new(argument as usize));
     // SAFETY: the program's own call.
     match sys::check(unsafe { sys::raw(number, arguments) }) {
         Ok(value) => value as c_long,
@@ -145,7 +146,7 @@ unsafe extern "C" fn look_at(
     f: c_long,
 ) -> c_long {
     // SAFETY: the program's own arguments, handed on.
-    let native = &move || unsafe { SYSCALL.get()(number, a, b, c, d, e, f) as c_int };
+    let native = &move || unsafe { SYSCALL.get(raw_syscall)(number, a, b, c, d, e, f) as c_int };
     let answer = match number {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_open if asks_for_tmpfile(b as c_int) => tmpfile(&request(sys::CWD, a, b, c), native),
