@@ -5,7 +5,7 @@ use crate::file::{openat2_through, tmpfile};
 use crate::link::{Link, link, may_name_a_descriptor};
 use crate::next::Next;
 use crate::sandbox;
-use crate::tempdir::track_made;
+use crate::tempdir::make_directory;
 use core::ffi::{c_int, c_long};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -151,7 +151,7 @@ unsafe extern "C" fn look_at(
         #[cfg(target_arch = "x86_64")]
         libc::SYS_open if asks_for_tmpfile(b as c_int) => tmpfile(&request(sys::CWD, a, b, c), native),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_mkdir => track_made(sys::CWD, a as *const _, native()),
+        libc::SYS_mkdir => make_directory(sys::CWD, a as *const _, b as _, native),
         libc::SYS_openat if asks_for_tmpfile(c as c_int) => tmpfile(&request(a as c_int, b, c, d), native),
         // SAFETY: the program's own arguments, handed on.
         libc::SYS_openat2 => unsafe { openat2_through(a as c_int, b as _, c as _, d as usize, native) },
@@ -159,7 +159,7 @@ unsafe extern "C" fn look_at(
             let arguments = Link { from: a as c_int, old: b as _, to: c as c_int, new: d as _, flags: e as c_int };
             link(&arguments, native)
         }
-        libc::SYS_mkdirat => track_made(a as c_int, b as *const _, native()),
+        libc::SYS_mkdirat => make_directory(a as c_int, b as *const _, c as _, native),
         libc::SYS_seccomp => {
             let answer = native();
             sandbox::note(answer.into());

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use libc::mode_t;
 use tmpshim_core::settings::Cleanup;
 use tmpshim_core::sys;
-use tmpshim_core::tempdir::{make, note, track};
+use tmpshim_core::tempdir::{make, note, settle, track};
 
 const _: unsafe extern "C" fn(*mut c_char) -> *mut c_char = libc::mkdtemp;
 const _: unsafe extern "C" fn(*const c_char, mode_t) -> c_int = libc::mkdir;
@@ -65,31 +65,32 @@ pub(crate) unsafe extern "C" fn mkdtemp(template: *mut c_char) -> *mut c_char {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn mkdir(path: *const c_char, mode: mode_t) -> c_int {
     // SAFETY: the program's own arguments, handed on.
-    let made = unsafe { MKDIR.get(raw_mkdir)(path, mode) };
-    track_made(sys::CWD, path, made)
+    make_directory(sys::CWD, path, mode, &|| unsafe { MKDIR.get(raw_mkdir)(path, mode) })
 }
 
 /// mkdirat(2).
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn mkdirat(directory: c_int, path: *const c_char, mode: mode_t) -> c_int {
     // SAFETY: the program's own arguments, handed on.
-    let made = unsafe { MKDIRAT.get(raw_mkdirat)(directory, path, mode) };
-    track_made(directory, path, made)
+    make_directory(directory, path, mode, &|| unsafe { MKDIRAT.get(raw_mkdirat)(directory, path, mode) })
 }
 
-/// Records a directory that the program has just made, where it is to be; hands its answer on.
-#[inline]
-pub(crate) fn track_made(directory: c_int, path: *const c_char, made: c_int) -> c_int {
-    if made == 0 {
-        let before = errno::get();
-        if !settings().track.is_empty() && is_tracked() {
-            // SAFETY: mkdirat has just succeeded with it.
-            unsafe { track(directory, path, settings(), &TRACKER) };
-        } else {
-            // SAFETY: as above.
-            unsafe { note(directory, path, &TRACKER) };
-        }
-        errno::set(before);
+/// Makes a directory by the program's own call, and records it where it is to be.
+pub(crate) fn make_directory(directory: c_int, path: *const c_char, mode: mode_t, native: &dyn Fn() -> c_int) -> c_int {
+    let settings = settings();
+    let ticket = if !settings.track.is_empty() && is_tracked() && sys::is_readable_string(path) {
+        // SAFETY: the line above has seen its NUL.
+        unsafe { track(directory, path, mode, settings, &TRACKER) }
+    } else {
+        None
+    };
+    let made = native();
+    // From here on only system calls, which leave errno as it is.
+    if let Some(ticket) = ticket {
+        settle(ticket, made == 0, directory, path);
+    } else if made == 0 {
+        // SAFETY: mkdirat has just succeeded with it.
+        unsafe { note(directory, path, &TRACKER) };
     }
     made
 }
