@@ -5,8 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser, ValueParser};
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tmpshim_core::settings::{Setting, TABLE, Values};
+
+use crate::{ps, sweep};
 
 /// What `tmpshim run` was asked to do.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub(crate) fn command() -> Command {
                 )
                 .after_help("Exit codes: 0 written, 1 could not be written, 2 wrong usage."),
         )
+        .subcommand(sweep_command())
+        .subcommand(ps_command())
         .subcommand(
             Command::new("demo")
                 .about("Show both problems and both cures on this machine, in half a minute, and leave nothing behind")
@@ -48,6 +52,72 @@ pub(crate) fn command() -> Command {
                      real FUSE mount, in a temporary directory of its own.",
                 ),
         )
+}
+
+/// `--json` and `--state-dir`, of both.
+fn lister(name: &'static str) -> Command {
+    Command::new(name)
+        .arg(
+            Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object a line, for programs"),
+        )
+        .arg(
+            Arg::new("state-dir")
+                .long("state-dir")
+                .value_name("DIR")
+                .value_parser(
+                    OsStringValueParser::new().try_map(|path| {
+                        std::path::absolute(&path).map_err(|error| format!("no absolute path: {error}"))
+                    }),
+                )
+                .help("Look only at this state directory"),
+        )
+}
+
+fn sweep_command() -> Command {
+    lister("sweep")
+        .about("Remove what programs have left that were killed or could not clean up")
+        .arg(
+            Arg::new("dry-run")
+                .long("dry-run")
+                .action(ArgAction::SetTrue)
+                .help("Say what would be removed, and change nothing"),
+        )
+        .after_help(
+            "Looks through this user's state directories: TMPSHIM_STATE_DIR, $XDG_RUNTIME_DIR/tmpshim, /run/tmpshim (root), \
+             /dev/shm/tmpshim-UID. As root also through everyone else's, with the rights of their owners.\n\n\
+             What a living program may still use is not touched. What has something mounted at or below it, in any mount \
+             namespace that can be seen, is skipped.\n\n\
+             With --json each line has \"event\": removed, would-remove, skipped (a program made it, and it stays), left \
+             (of tmpshim's own, and it stays), living (a journal in use) or summary; and, where they apply, \"path\", \
+             \"kind\" (directory or file), \"program\", \"pid\", \"uid\", \"journal\", \"why\"; the summary has \"counts\" of \
+             \"directories\", \"files\", \"left\" and \"living\".\n\n\
+             Exit codes: 0 all is done, also where there was nothing to do; 1 something had to be left; 2 wrong usage.",
+        )
+}
+
+fn ps_command() -> Command {
+    lister("ps").about("List the programs that live and what they have made").after_help(
+        "Bytes are apparent sizes of files below the directories, links not followed and mounts not entered. As root \
+         everyone's programs are listed.\n\n\
+         With --json each line is a program: \"pid\", \"uid\", \"program\", \"age\" in seconds, \"bytes\", \"directories\" \
+         (each with \"path\", and \"bytes\" where it is there), \"files\" (hidden names), \"journal\", \
+         \"state_directory\"; \"state\" is living, or unknown where its processes cannot be seen from here.\n\n\
+         Exit codes: 0 listed, also where there is none; 1 a state directory could not be looked into; 2 wrong usage.",
+    )
+}
+
+/// What `tmpshim sweep` is to do.
+pub(crate) fn sweep(matches: &ArgMatches) -> sweep::Options {
+    sweep::Options { dry: matches.get_flag("dry-run"), json: matches.get_flag("json"), state: state(matches) }
+}
+
+/// What `tmpshim ps` is to do.
+pub(crate) fn ps(matches: &ArgMatches) -> ps::Options {
+    ps::Options { json: matches.get_flag("json"), state: state(matches) }
+}
+
+fn state(matches: &ArgMatches) -> Option<PathBuf> {
+    matches.get_one::<PathBuf>("state-dir").cloned()
 }
 
 fn run_command() -> Command {

@@ -29,7 +29,7 @@ impl fmt::Display for Failure {
 }
 
 /// Rust's errors end in "(os error 2)", which says nothing that their text does not.
-fn without_numbers(text: &str) -> String {
+pub(crate) fn without_numbers(text: &str) -> String {
     let mut parts = text.split(" (os error ");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.split_once(')').map_or(part, |(_, rest)| rest))

@@ -10,8 +10,11 @@ mod elf;
 mod embedded;
 mod failure;
 mod library;
+mod ps;
 mod run;
 mod signals;
+mod state;
+mod sweep;
 
 use std::ffi::{CStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStringExt;
@@ -39,6 +42,8 @@ fn command(arguments: Vec<OsString>) -> Result<u8, Failure> {
     let matches = arguments::command().try_get_matches_from(arguments).unwrap_or_else(|error| error.exit());
     match matches.subcommand() {
         Some(("run", matches)) => run::run(arguments::run(matches)),
+        Some(("sweep", matches)) => sweep::sweep(&arguments::sweep(matches)),
+        Some(("ps", matches)) => ps::ps(&arguments::ps(matches)),
         Some(("library", matches)) => library::write(arguments::output(matches)),
         Some(("demo", _)) => demo::demo(),
         _ => unreachable!("clap requires one of these"),

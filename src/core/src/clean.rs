@@ -3,6 +3,7 @@
 use crate::fd::{Fd, openat};
 use crate::identity::{self, Identity};
 use crate::journal::{Entry, Record};
+use crate::listing::each_name;
 use crate::name::{Kind, mark};
 use crate::remove::{Outcome, Remover, Stuck, raise_descriptor_limit};
 use crate::sys;
@@ -49,27 +50,69 @@ impl Cleaner {
     /// The same for a record that another process has left in a file, made at `created` (nanoseconds since 1970): it may
     /// say anything. A file must have a name of ours and be closed; a directory cannot be older than its journal.
     pub fn clean_dead(&mut self, record: &Record<'_>, contents: bool, created: u64) -> Outcome {
-        if record.path.to_bytes().split(|&byte| byte == b'/').any(|part| matches!(part, b"." | b"..")) {
+        if is_suspect(record, created) {
             return Outcome::Stuck(Stuck::Suspect);
         }
         match (record.entry, record.made) {
-            (Entry::File { .. }, made) => {
-                if !is_hidden_name(record.path.to_bytes()) {
-                    return Outcome::Stuck(Stuck::Suspect);
-                }
-                if let Some(made) = made {
-                    return remove_unless_open(record.path, &made);
-                }
-            }
-            (Entry::Directory, made) => {
-                let birth = made.or_else(|| Some(identity::at(CWD, record.path).ok()?.identity)).map(|made| made.birth);
-                if birth.is_some_and(|birth| birth != 0 && birth.saturating_add(SLACK) < created) {
-                    return Outcome::Stuck(Stuck::Suspect);
-                }
-            }
+            (Entry::File { .. }, Some(made)) => remove_unless_open(record.path, &made),
+            _ => self.clean(record, contents),
         }
-        self.clean(record, contents)
     }
+
+    /// What [`Cleaner::clean_dead`] would come to, as far as a look can tell. Nothing is changed.
+    pub fn foretell(&mut self, record: &Record<'_>, contents: bool, created: u64) -> Outcome {
+        if is_suspect(record, created) {
+            return Outcome::Stuck(Stuck::Suspect);
+        }
+        if let (Entry::File { .. }, Some(made)) = (record.entry, record.made) {
+            return open_if_closed(record.path, &made, true).err().unwrap_or(Outcome::Removed);
+        }
+        let Some((directory, mut name)) = self.parent.open(record.path.to_bytes()) else { return Outcome::NotThere };
+        let Some(name) = name.as_c_str() else { return Outcome::NotThere };
+        let Ok(seen) = identity::at(directory, name) else { return Outcome::NotThere };
+        match (record.entry, record.made) {
+            (Entry::File { .. }, _) if FileType::from_raw_mode(seen.mode) == FileType::RegularFile => Outcome::Removed,
+            (Entry::Directory, Some(made)) if seen.is_directory() && seen.identity.is_same_file(&made) => {
+                if seen.identity.mount != made.mount {
+                    Outcome::Stuck(Stuck::OtherNamespace)
+                } else if contents {
+                    Outcome::Removed
+                } else {
+                    removed_if_empty(directory, name)
+                }
+            }
+            (Entry::Directory, None) if seen.is_directory() && seen.mode & 0o7777 == 0o700 && is_own(seen.uid) => {
+                removed_if_empty(directory, name)
+            }
+            _ => Outcome::NotThere,
+        }
+    }
+}
+
+/// Whether nothing that we make is like that.
+fn is_suspect(record: &Record<'_>, created: u64) -> bool {
+    if record.path.to_bytes().split(|&byte| byte == b'/').any(|part| matches!(part, b"." | b"..")) {
+        return true;
+    }
+    match record.entry {
+        Entry::File { .. } => !is_hidden_name(record.path.to_bytes()),
+        Entry::Directory => {
+            let made = record.made.or_else(|| Some(identity::at(CWD, record.path).ok()?.identity));
+            made.is_some_and(|made| made.birth != 0 && made.birth.saturating_add(SLACK) < created)
+        }
+    }
+}
+
+/// What rmdir(2) would say.
+fn removed_if_empty(directory: BorrowedFd<'_>, name: &CStr) -> Outcome {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = match openat(directory, name, flags, Mode::empty()) {
+        Ok(opened) => opened,
+        Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
+    };
+    let mut outcome = Outcome::Removed;
+    each_name(&opened, &mut [0; 1024], |_| outcome = Outcome::NotEmpty);
+    outcome
 }
 
 fn is_own(uid: u32) -> bool {
@@ -104,24 +147,32 @@ fn remove_unless_open(path: &CStr, made: &Identity) -> Outcome {
 }
 
 fn try_remove(path: &CStr, made: &Identity, in_doubt: bool) -> Outcome {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match openat(CWD, path, flags, Mode::empty()) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Outcome::NotThere,
-        Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
+    // Open until the name is gone: whoever opens the file meanwhile is held up by the lease.
+    let _leased = match open_if_closed(path, made, in_doubt) {
+        Ok(leased) => leased,
+        Err(outcome) => return outcome,
     };
-    match identity::of(file.as_fd()) {
-        Ok(seen) if seen.identity.is_same_file(made) => {}
-        Ok(_) => return Outcome::NotThere,
-        Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
-    }
-    match sys::set_write_lease(file.as_fd()) {
-        Err(error) if !in_doubt || error == Errno::AGAIN => return Outcome::Stuck(Stuck::InUse),
-        _ => {}
-    }
     match unlinkat(CWD, path, AtFlags::empty()) {
         Ok(()) => Outcome::Removed,
         Err(error) => Outcome::Stuck(Stuck::Refused(error)),
+    }
+}
+
+/// Opens the file if it is `made` and nothing else has it open; otherwise what that comes to.
+fn open_if_closed(path: &CStr, made: &Identity, in_doubt: bool) -> Result<Fd, Outcome> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(CWD, path, flags, Mode::empty()).map_err(|error| match error {
+        Errno::NOENT => Outcome::NotThere,
+        error => Outcome::Stuck(Stuck::Refused(error)),
+    })?;
+    match identity::of(file.as_fd()) {
+        Ok(seen) if seen.identity.is_same_file(made) => {}
+        Ok(_) => return Err(Outcome::NotThere),
+        Err(error) => return Err(Outcome::Stuck(Stuck::Refused(error))),
+    }
+    match sys::set_write_lease(file.as_fd()) {
+        Err(error) if !in_doubt || error == Errno::AGAIN => Err(Outcome::Stuck(Stuck::InUse)),
+        _ => Ok(file),
     }
 }
 

@@ -10,15 +10,24 @@ use rustix::process::Pid;
 /// Those that another user owns, and this one may not look into, cannot have got the path from here: a set-uid
 /// program's loader ignores it.
 pub(crate) fn users(directory: &Path) -> Option<Vec<Pid>> {
-    let mut needle = directory.as_os_str().as_bytes().to_vec();
-    needle.push(b'/');
+    naming(directory, |next| next == Some(b'/'))
+}
+
+/// The same for those whose environment names `directory` itself, or something in it.
+pub(crate) fn heirs(directory: &Path) -> Option<Vec<Pid>> {
+    naming(directory, |next| matches!(next, None | Some(b'/' | 0)))
+}
+
+fn naming(directory: &Path, ends: impl Fn(Option<u8>) -> bool) -> Option<Vec<Pid>> {
+    let needle = directory.as_os_str().as_bytes();
     let processes = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
         let number = entry.file_name().to_str()?.parse().ok()?;
         Pid::from_raw(number)
     });
     let names_it = |pid: &Pid| {
         let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
-        environment.windows(needle.len()).any(|window| window == needle)
+        let mut found = environment.windows(needle.len()).enumerate().filter(|(_, window)| *window == needle);
+        found.any(|(at, _)| ends(environment.get(at + needle.len()).copied()))
     };
     Some(processes.filter(names_it).collect())
 }
@@ -38,6 +47,10 @@ mod tests {
             .unwrap();
         // spawn returns once the program has been executed, environment and all.
         assert_eq!(users(directory), Pid::from_raw(child.id() as i32).map(|pid| vec![pid]));
+        assert_eq!(heirs(directory), users(directory));
+        assert_eq!(users(&directory.join("libtmpshim.so")), Some(Vec::new()));
+        assert_eq!(heirs(&directory.join("libtmpshim.so")), users(directory));
+        assert_eq!(heirs(Path::new("/nonexistent/tmpshim-run-tes")), Some(Vec::new()));
         drop(child.stdin.take());
         child.wait().unwrap();
         assert_eq!(users(directory), Some(Vec::new()));

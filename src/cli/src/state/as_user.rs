@@ -1,0 +1,229 @@
+//! Work on another user's directory, with that user's rights and no others: whatever he has put in the way, it can do
+//! him no more harm than he could himself.
+//!
+//! A forked child gives up root for good, does the work and says over a pipe what it did, one JSON object a line. The
+//! user can still stop or kill it, or let it wait for ever for a filesystem of his own, so the parent does not trust it
+//! to end.
+
+use std::io::{PipeReader, Read, Write, pipe};
+use std::os::fd::AsFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, setrlimit, waitpid};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::places::Foreign;
+use super::{Directory, Objection};
+
+/// How long it may neither say nor compute anything.
+const PATIENCE: u32 = 30;
+
+/// How much computing one user's directory is worth, in seconds.
+const MOST: u64 = 900;
+
+/// Opens `foreign` with its owner's rights and lets `work` have it, in a process of its own. What `work` says is handed
+/// to `tell` here.
+///
+/// # Errors
+/// Why it did not come to its end, for people.
+pub(crate) fn visit<T: Serialize + DeserializeOwned>(
+    foreign: &Foreign,
+    work: impl FnOnce(&Directory, &mut dyn FnMut(&T)),
+    mut tell: impl FnMut(T),
+) -> Result<(), String> {
+    let (reader, mut writer) = pipe().map_err(|error| format!("no pipe: {error}"))?;
+    // SAFETY: this command has a single thread, so the child may do whatever this process may.
+    match unsafe { libc::fork() } {
+        -1 => Err(format!("no process: {}", std::io::Error::last_os_error())),
+        0 => {
+            drop(reader);
+            let status = match become_user(foreign.uid, foreign.gid) {
+                Ok(()) => child(foreign, work, &mut writer),
+                Err(_) => RIGHTS,
+            };
+            // SAFETY: _exit(2) ends the process and nothing else: the parent's buffers are not the child's to flush.
+            unsafe { libc::_exit(status) }
+        }
+        child => {
+            drop(writer);
+            let child = Pid::from_raw(child).ok_or("no process")?;
+            listen(reader, child, &mut tell)
+        }
+    }
+}
+
+const DONE: i32 = 0;
+const RIGHTS: i32 = 1;
+const REFUSED: i32 = 2;
+
+fn child<T: Serialize>(
+    foreign: &Foreign,
+    work: impl FnOnce(&Directory, &mut dyn FnMut(&T)),
+    writer: &mut impl Write,
+) -> i32 {
+    let directory = match Directory::reopen(&foreign.fd, &foreign.path) {
+        Ok(directory) => directory,
+        Err(Objection::Absent) => return DONE,
+        Err(_) => return REFUSED,
+    };
+    work(&directory, &mut |said| {
+        if let Ok(mut line) = serde_json::to_vec(said) {
+            line.push(b'\n');
+            // Whoever listened is gone; the work is worth doing all the same.
+            let _ = writer.write_all(&line);
+        }
+    });
+    DONE
+}
+
+/// Becomes `uid` and `gid` for good. By system calls: libc's functions would do the same in every thread.
+fn become_user(uid: u32, gid: u32) -> std::io::Result<()> {
+    let check = |answer: libc::c_long| if answer == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) };
+    let groups = [gid];
+    // SAFETY: numbers, and one group in memory of ours.
+    unsafe {
+        check(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
+        check(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
+        check(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
+    }
+    let (mut users, mut members) = ([0u32; 3], [0u32; 3]);
+    let [real, effective, saved] = &mut users;
+    let [real_group, effective_group, saved_group] = &mut members;
+    // SAFETY: six numbers are written to six places of ours; setresuid changes nothing where it is refused.
+    let regained = unsafe {
+        check(libc::syscall(libc::SYS_getresuid, &raw mut *real, &raw mut *effective, &raw mut *saved))?;
+        check(libc::syscall(
+            libc::SYS_getresgid,
+            &raw mut *real_group,
+            &raw mut *effective_group,
+            &raw mut *saved_group,
+        ))?;
+        libc::syscall(libc::SYS_setresuid, 0, 0, 0) == 0
+    };
+    if uid == 0 || regained || users != [uid; 3] || members != [gid; 3] {
+        return Err(std::io::ErrorKind::PermissionDenied.into());
+    }
+    // After the change, which clears it. Without them it is no less safe, only less tidy.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let limit = |most| Rlimit { current: Some(most), maximum: Some(most) };
+    let _ = setrlimit(Resource::Cpu, limit(MOST));
+    let _ = setrlimit(Resource::Core, limit(0));
+    Ok(())
+}
+
+/// Hands on what the child says until it has ended; ends it where it was stopped, or neither says nor does anything.
+fn listen<T: DeserializeOwned>(mut reader: PipeReader, child: Pid, tell: &mut impl FnMut(T)) -> Result<(), String> {
+    let mut said = Vec::new();
+    let mut quiet = 0;
+    let mut computed = None;
+    let mut verdict = Ok(());
+    loop {
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+        let ready = poll(&mut [PollFd::new(&reader.as_fd(), PollFlags::IN)], Some(&second)).unwrap_or(0);
+        if ready > 0 {
+            quiet = 0;
+            let mut bytes = [0; 8192];
+            match reader.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(count) => said.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+            while let Some(end) = said.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = said.drain(..=end).collect();
+                if let Ok(said) = serde_json::from_slice(&line) {
+                    tell(said);
+                }
+            }
+            continue;
+        }
+        let stopped = matches!(
+            waitpid(Some(child), WaitOptions::NOHANG | WaitOptions::UNTRACED),
+            Ok(Some((_, status))) if status.stopped()
+        );
+        let now = computing(child);
+        quiet = if now == computed { quiet + 1 } else { 0 };
+        computed = now;
+        if stopped || quiet >= PATIENCE {
+            let _ = rustix::process::kill_process(child, Signal::KILL);
+            let why = if stopped { "stopped by a signal" } else { "waiting for something for ever" };
+            verdict = Err(format!("the process that did it with that user's rights was {why}, and was ended"));
+            // What it holds open may hold it up: it is not waited for.
+            return verdict;
+        }
+    }
+    match waitpid(Some(child), WaitOptions::empty()) {
+        Ok(Some((_, status))) => {
+            if let Some(signal) = status.terminating_signal() {
+                verdict = Err(format!("the process that did it with that user's rights was ended by signal {signal}"));
+            } else if status.exit_status() == Some(RIGHTS) {
+                verdict = Err("the user's rights could not be taken on".to_owned());
+            } else if status.exit_status() == Some(REFUSED) {
+                verdict = Err("it is not that user's alone".to_owned());
+            }
+        }
+        Ok(None) | Err(_) => {}
+    }
+    verdict
+}
+
+/// The clock ticks that a process has used so far.
+fn computing(pid: Pid) -> Option<(u64, u64)> {
+    let line = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    let mut fields = line.rsplit_once(')')?.1.split(' ').skip(12);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::chown;
+    use std::time::Instant;
+
+    fn foreign(uid: u32) -> Option<(tempfile::TempDir, Foreign)> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("not shown: becoming another user takes root");
+            return None;
+        }
+        let root = tempfile::tempdir().unwrap();
+        chown(root.path(), Some(uid), Some(uid)).unwrap();
+        let found = super::super::places::foreign(root.path()).unwrap();
+        Some((root, found))
+    }
+
+    #[test]
+    fn d5_the_work_is_done_with_that_users_rights_and_told() {
+        let Some((_root, foreign)) = foreign(65534) else { return };
+        let mut told = Vec::new();
+        let work = |directory: &Directory, tell: &mut dyn FnMut(&(String, u32, bool))| {
+            let is_root = std::fs::read("/etc/shadow").is_ok() || std::fs::write("/etc/tmpshim-test", "").is_ok();
+            tell(&(directory.path.display().to_string(), rustix::process::geteuid().as_raw(), is_root));
+        };
+        visit(&foreign, work, |said| told.push(said)).unwrap();
+        assert_eq!(told, [(foreign.path.display().to_string(), 65534, false)]);
+    }
+
+    #[test]
+    fn d5_roots_own_is_not_done_that_way() {
+        let Some((_root, mut foreign)) = foreign(65534) else { return };
+        foreign.uid = 0;
+        let work = |_: &Directory, tell: &mut dyn FnMut(&u32)| tell(&1);
+        assert!(visit(&foreign, work, |_: u32| panic!("nothing is done")).is_err());
+    }
+
+    #[test]
+    fn d5_a_child_that_is_killed_or_stopped_is_noticed() {
+        let Some((_root, foreign)) = foreign(65534) else { return };
+        for signal in [libc::SIGKILL, libc::SIGSTOP] {
+            let begun = Instant::now();
+            let work = |_: &Directory, _: &mut dyn FnMut(&u32)| {
+                // SAFETY: a signal to this process itself.
+                unsafe { libc::kill(libc::getpid(), signal) };
+            };
+            let error = visit(&foreign, work, |_: u32| ()).unwrap_err();
+            assert!(error.contains("signal"), "{error}");
+            assert!(begun.elapsed().as_secs() < 20);
+        }
+    }
+}

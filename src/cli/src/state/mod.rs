@@ -1,0 +1,176 @@
+//! State directories from outside: where they are, whose they are, and what lies in them (D5).
+
+pub(crate) mod as_user;
+pub(crate) mod life;
+pub(crate) mod places;
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Dir, Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
+use tmpshim_core::name::{Kind, mark};
+
+/// What the name of the directory begins with that `tmpshim run` makes for one program and all that it starts.
+pub(crate) const FAMILY: &str = "run-";
+
+/// How deep runs may be nested for their directories to be found.
+const DEEPEST: usize = 16;
+
+/// An open state directory.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    fd: OwnedFd,
+    pub(crate) path: PathBuf,
+    depth: usize,
+}
+
+/// Why a directory is no state directory of this user, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Objection {
+    Absent,
+    Owner,
+    Writable,
+    Refused(Errno),
+}
+
+impl Objection {
+    /// What is wrong, and what to do about it.
+    pub(crate) fn describe(self) -> (String, &'static str) {
+        match self {
+            Self::Absent => ("it is not there".to_owned(), "nothing has to be done"),
+            Self::Owner => ("it belongs to another user".to_owned(), "run the command as that user, or as root"),
+            Self::Writable => ("others may write to it".to_owned(), "chmod it to 0700 once you know what is in it"),
+            Self::Refused(Errno::LOOP | Errno::NOTDIR) => {
+                ("it is not a directory".to_owned(), "give the directory itself, not a link to it")
+            }
+            Self::Refused(error) => (text(error), "give this user the right to read it"),
+        }
+    }
+}
+
+/// What a system call's answer is called, without its number.
+pub(crate) fn text(error: Errno) -> String {
+    crate::failure::without_numbers(&std::io::Error::from(error).to_string())
+}
+
+impl Directory {
+    /// Opens `path`. A symbolic link as its last component is refused.
+    pub(crate) fn open(path: &Path) -> Result<Self, Objection> {
+        Self::open_at(CWD, path.as_os_str(), path.to_path_buf(), 0)
+    }
+
+    /// Opens what `fd` is, a descriptor that may be of the kind that only names (O_PATH).
+    pub(crate) fn reopen(fd: impl AsFd, path: &Path) -> Result<Self, Objection> {
+        Self::open_at(fd, OsStr::new("."), path.to_path_buf(), 0)
+    }
+
+    fn open_at(at: impl AsFd, name: &OsStr, path: PathBuf, depth: usize) -> Result<Self, Objection> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(at, name, flags, Mode::empty()).map_err(|error| match error {
+            Errno::NOENT => Objection::Absent,
+            error => Objection::Refused(error),
+        })?;
+        let seen = fstat(&fd).map_err(Objection::Refused)?;
+        if seen.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(Objection::Owner);
+        }
+        if seen.st_mode & 0o022 != 0 {
+            return Err(Objection::Writable);
+        }
+        Ok(Self { fd, path, depth })
+    }
+
+    /// Everything in it but `.` and `..`.
+    pub(crate) fn names(&self) -> Vec<CString> {
+        let entries = Dir::read_from(&self.fd).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_owned());
+        names.filter(|name| !matches!(name.to_bytes(), b"." | b"..")).collect()
+    }
+
+    /// The journals in it.
+    pub(crate) fn journals(&self) -> Vec<CString> {
+        let is_journal = |name: &CString| mark(name.to_bytes()).is_some_and(|mark| mark.kind == Kind::Journal);
+        self.names().into_iter().filter(is_journal).collect()
+    }
+
+    /// The directories in it that `tmpshim run` has made, each a state directory of its own.
+    pub(crate) fn families(&self) -> Vec<(CString, Self)> {
+        if self.depth >= DEEPEST {
+            return Vec::new();
+        }
+        let names = self.names().into_iter().filter(|name| is_family(name.to_bytes()));
+        names.filter_map(|name| Some((name.clone(), self.below(OsStr::from_bytes(name.to_bytes())).ok()?))).collect()
+    }
+
+    /// The state directory `name` in it.
+    pub(crate) fn below(&self, name: &OsStr) -> Result<Self, Objection> {
+        Self::open_at(&self.fd, name, self.path.join(name), self.depth + 1)
+    }
+
+    /// Another descriptor of it, above the standard ones.
+    pub(crate) fn duplicate(&self) -> rustix::io::Result<OwnedFd> {
+        rustix::io::fcntl_dupfd_cloexec(&self.fd, 3)
+    }
+
+    /// The path of something in it.
+    pub(crate) fn join(&self, name: &CString) -> PathBuf {
+        self.path.join(OsStr::from_bytes(name.to_bytes()))
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Whether `tmpshim run` gives such names.
+fn is_family(name: &[u8]) -> bool {
+    name.strip_prefix(FAMILY.as_bytes())
+        .is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn d5_only_what_is_ours_is_looked_into() {
+        let root = tempfile::tempdir().unwrap();
+        let state = root.path().join("state");
+        fs::create_dir(&state).unwrap();
+        for name in ["run-0123456789abcdef", "run-0123", "other"] {
+            fs::create_dir(state.join(name)).unwrap();
+        }
+        symlink("/", state.join("run-fedcba9876543210")).unwrap();
+        let journal = format!(".tmpshim-j{}", "0".repeat(32));
+        for name in [&journal, ".tmpshim-j0", ".tmpshim-l00000000000000000000000000000000"] {
+            fs::write(state.join(name), "").unwrap();
+        }
+        let directory = Directory::open(&state).unwrap();
+        assert_eq!(directory.journals(), [CString::new(journal).unwrap()]);
+        let families: Vec<_> = directory.families().into_iter().map(|(_, family)| family.path).collect();
+        assert_eq!(families, [state.join("run-0123456789abcdef")]);
+    }
+
+    #[test]
+    fn d5_what_others_may_write_to_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let open = |name: &str| Directory::open(&root.path().join(name)).map(drop);
+        assert_eq!(open("absent"), Err(Objection::Absent));
+        fs::create_dir(root.path().join("open")).unwrap();
+        fs::set_permissions(root.path().join("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(open("open"), Err(Objection::Writable));
+        symlink(root.path(), root.path().join("link")).unwrap();
+        assert!(matches!(open("link"), Err(Objection::Refused(_))));
+        for objection in [Objection::Absent, Objection::Owner, Objection::Writable, Objection::Refused(Errno::LOOP)] {
+            let (why, remedy) = objection.describe();
+            assert!(!why.is_empty() && !remedy.is_empty() && !why.contains("os error"));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `tmpshim sweep`: removes what programs have left that were killed, or could not clean up themselves (D5, D6, T5).
+
+pub(crate) mod mounts;
+pub(crate) mod report;
+pub(crate) mod sweeper;
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::state::as_user;
+use crate::state::places::{self, Foreign};
+use crate::state::{Directory, Objection};
+use mounts::Mounts;
+use report::{Line, Report};
+use sweeper::Sweeper;
+
+/// What `tmpshim sweep` was asked to do.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) dry: bool,
+    pub(crate) json: bool,
+    /// Only this state directory.
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// Sweeps; exit status 1 where something had to be left.
+pub(crate) fn sweep(options: &Options) -> Result<u8, Failure> {
+    let mounts = OnceCell::new();
+    let mut report = Report::new(options.json, options.dry);
+    each_directory(options.state.as_deref(), &mut |found| match found {
+        Found::Own(directory) => {
+            Sweeper::new(options.dry, &mounts).directory(directory, &mut |said| {
+                if let Some(line) = Line::of(said, options.dry) {
+                    report.tell(&line);
+                }
+            });
+        }
+        Found::Foreign(foreign) => {
+            // With root's eyes, before they are closed: the user may not see what others have mounted.
+            mounts.get_or_init(Mounts::look);
+            let work = |directory: &Directory, tell: &mut dyn FnMut(&Line)| {
+                Sweeper::new(options.dry, &mounts).directory(directory, &mut |said| {
+                    if let Some(line) = Line::of(said, options.dry) {
+                        tell(&line);
+                    }
+                });
+            };
+            if let Err(why) = as_user::visit(foreign, work, |line| report.tell(&line)) {
+                let why = format!("{why}; run tmpshim sweep as user {}", foreign.uid);
+                report.tell(&Line::left(&foreign.path, why));
+            }
+        }
+        Found::Unusable(path, objection) => {
+            let (why, remedy) = objection.describe();
+            report.tell(&Line::left(path, format!("{why}; {remedy}")));
+        }
+    });
+    Ok(report.end())
+}
+
+/// A state directory, in the order in which they are looked for.
+pub(crate) enum Found<'a> {
+    Own(&'a Directory),
+    /// To be opened with its owner's rights.
+    Foreign(&'a Foreign),
+    /// Named by the user, and not to be used.
+    Unusable(&'a Path, Objection),
+}
+
+/// Calls `each` with every state directory that this user may see to, or with `only` that one.
+pub(crate) fn each_directory(only: Option<&Path>, each: &mut dyn FnMut(Found<'_>)) {
+    let is_root = rustix::process::geteuid().is_root();
+    let setting = places::setting();
+    let own = only.map_or_else(|| places::own(&setting), |only| vec![only.to_path_buf()]);
+    for path in own {
+        let is_named = only.is_some() || path.as_os_str() == setting;
+        match Directory::open(&path) {
+            Ok(directory) => each(Found::Own(&directory)),
+            Err(Objection::Absent) => {}
+            Err(Objection::Owner) if is_root && is_named => match places::foreign(&path) {
+                Some(foreign) => each(Found::Foreign(&foreign)),
+                None => each(Found::Unusable(&path, Objection::Owner)),
+            },
+            Err(objection) if is_named => each(Found::Unusable(&path, objection)),
+            // What others have put at a usual place is none of ours.
+            Err(_) => {}
+        }
+    }
+    if is_root && only.is_none() {
+        for foreign in places::everyones() {
+            each(Found::Foreign(&foreign));
+        }
+    }
+}

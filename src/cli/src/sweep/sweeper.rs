@@ -1,0 +1,261 @@
+//! Cleans up behind processes that are gone: what stands in journals whose lock is free and whose processes are dead.
+
+use std::cell::OnceCell;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FlockOperation, flock, unlinkat};
+use rustix::io::Errno;
+use tmpshim_core::clean::Cleaner;
+use tmpshim_core::identity;
+use tmpshim_core::journal::{self, Entry, Fate, Header, Journal, Record, Refusal};
+use tmpshim_core::remove::{Outcome, Stuck};
+use tmpshim_core::settings::Cleanup;
+
+use super::mounts::{Around, Mounts};
+use crate::run::in_use;
+use crate::state::life::{self, Verdict};
+use crate::state::{Directory, text};
+
+/// What a sweep has to say.
+#[derive(Debug)]
+pub(crate) enum Said<'a> {
+    /// What became of something that a program made, or what would. Why it stays, and what to do, where it does.
+    Thing { record: &'a Record<'a>, header: &'a Header, journal: &'a Path, outcome: Outcome, stays: Option<String> },
+    /// The processes of a journal live. It is not said which where nothing could be read.
+    Living { journal: &'a Path, header: Option<&'a Header> },
+    /// Something of tmpshim's own, or that claims to be, that stays; why, and what to do.
+    Left { path: &'a Path, why: String },
+}
+
+/// One sweep, through any number of state directories.
+pub(crate) struct Sweeper<'a> {
+    /// Change nothing.
+    pub(crate) dry: bool,
+    /// The tables, once somebody needs them.
+    pub(crate) mounts: &'a OnceCell<Mounts>,
+    cleaner: Cleaner,
+    /// The directory that the last path lay in, and what it has around.
+    around: Option<(Vec<u8>, Around)>,
+    root: (u64, u64),
+}
+
+/// What a record's outcome is said to be, for people.
+struct Judgement {
+    outcome: Outcome,
+    stays: Option<String>,
+}
+
+impl<'a> Sweeper<'a> {
+    pub(crate) fn new(dry: bool, mounts: &'a OnceCell<Mounts>) -> Self {
+        Self { dry, mounts, cleaner: Cleaner::default(), around: None, root: journal::root() }
+    }
+
+    /// Sweeps a state directory and those of runs in it.
+    pub(crate) fn directory(&mut self, directory: &Directory, say: &mut dyn FnMut(&Said<'_>)) {
+        for name in directory.journals() {
+            self.journal(directory, &name, say);
+        }
+        for (name, family) in directory.families() {
+            self.directory(&family, say);
+            self.remove_family(directory, &name, &family);
+        }
+    }
+
+    /// Removes the directory of a run if that is over and nothing is left to do in it.
+    fn remove_family(&self, parent: &Directory, name: &CString, family: &Directory) {
+        // Somebody answers for it, or stands before it.
+        if self.dry || flock(family, FlockOperation::NonBlockingLockExclusive).is_err() || !family.names().is_empty() {
+            return;
+        }
+        // A program of that run would make it anew, and nobody would answer for that.
+        if in_use::heirs(&family.path).is_some_and(|heirs| heirs.is_empty()) {
+            let _ = unlinkat(parent, name, AtFlags::REMOVEDIR);
+        }
+    }
+
+    fn journal(&mut self, directory: &Directory, name: &CString, say: &mut dyn FnMut(&Said<'_>)) {
+        let path = directory.join(name);
+        // Before the lock is tried for: somebody who lives may want it back at this very moment.
+        let seen = Journal::peek(directory.as_fd(), name);
+        if let Ok(seen) = &seen
+            && life::of(seen) == Verdict::Alive
+        {
+            return say(&Said::Living { journal: &path, header: Some(seen.header()) });
+        }
+        match Journal::take(directory.as_fd(), name) {
+            Ok(journal) => self.unlocked(journal, directory, name, &path, say),
+            Err(Refusal::Gone) => {}
+            Err(Refusal::Locked) => {
+                say(&Said::Living { journal: &path, header: seen.as_ref().ok().map(Journal::header) });
+            }
+            Err(Refusal::Blank) if self.dry => {}
+            Err(Refusal::Blank) => {
+                if let Err(error) = unlinkat(directory, name, AtFlags::empty()) {
+                    say(&Said::Left { path: &path, why: format!("{}; remove it by hand", text(error)) });
+                }
+            }
+            Err(refusal) => say(&Said::Left { path: &path, why: describe(refusal) }),
+        }
+    }
+
+    /// A journal that is locked by us.
+    fn unlocked(
+        &mut self,
+        mut journal: Journal,
+        directory: &Directory,
+        name: &CStr,
+        path: &Path,
+        say: &mut dyn FnMut(&Said<'_>),
+    ) {
+        match life::of(&journal) {
+            Verdict::Dead => {}
+            Verdict::Alive => return say(&Said::Living { journal: path, header: Some(journal.header()) }),
+            Verdict::Hidden => {
+                let why = "it comes from another PID namespace, and its processes cannot be seen from here; run the sweep \
+                           there, or as root outside of all containers";
+                return say(&Said::Left { path, why: why.to_owned() });
+            }
+        }
+        if self.dry {
+            // The lock is given back before anything that takes its time.
+            drop(journal);
+            let Ok(again) = Journal::peek(directory.as_fd(), name) else { return };
+            journal = again;
+        }
+        let header = journal.header();
+        let mut stay = 0;
+        let mut told = 0;
+        let kept = journal.each(|record| {
+            told += 1;
+            if header.cleanup() == Cleanup::Off && record.entry == Entry::Directory {
+                return if self.dry { Fate::Keep } else { Fate::Forget };
+            }
+            let Judgement { outcome, stays } = self.record(record, header);
+            let keep = stays.is_some();
+            stay += u32::from(keep);
+            say(&Said::Thing { record, header, journal: path, outcome, stays });
+            if keep || self.dry { Fate::Keep } else { Fate::Forget }
+        });
+        let damaged = if self.dry { kept.saturating_sub(told) } else { kept.saturating_sub(stay) };
+        if damaged > 0 {
+            let why = format!(
+                "{damaged} of its records cannot be read; look for what they name (strings {}) and then remove it by hand",
+                path.display()
+            );
+            say(&Said::Left { path, why });
+        }
+        if kept == 0
+            && !self.dry
+            && let Err(error) = unlinkat(directory, name, AtFlags::empty())
+        {
+            say(&Said::Left { path, why: format!("{}; remove it by hand", text(error)) });
+        }
+    }
+
+    fn record(&mut self, record: &Record<'_>, header: &Header) -> Judgement {
+        // What a journal says that was written below another root leads elsewhere from here.
+        let is_elsewhere = header.root() != self.root;
+        let elsewhere = || Judgement {
+            outcome: Outcome::NotThere,
+            stays: Some(
+                "made below another root directory; run the sweep there (chroot, or in its container)".to_owned(),
+            ),
+        };
+        if is_elsewhere && record.made.is_none() {
+            return elsewhere();
+        }
+        if record.entry == Entry::Directory
+            && let Some(mounted) = self.mounted(record.path.to_bytes())
+        {
+            let stays = Some(format!("{mounted}; unmount it and sweep again"));
+            return Judgement { outcome: Outcome::Stuck(Stuck::Mounted), stays };
+        }
+        let contents = header.cleanup() != Cleanup::Empty;
+        let mut outcome = self.act(record, contents, header.created());
+        // Its mount namespace is another one, and nothing is mounted there in any.
+        if outcome == Outcome::Stuck(Stuck::OtherNamespace)
+            && self.mounts().are_known()
+            && let Some(made) = record.made
+            && let Ok(seen) = identity::at(CWD, record.path)
+            && seen.identity.is_same_file(&made)
+        {
+            outcome = self.act(&Record { made: Some(seen.identity), ..*record }, contents, header.created());
+        }
+        if is_elsewhere && outcome == Outcome::NotThere {
+            return elsewhere();
+        }
+        let stays = match outcome {
+            Outcome::Removed | Outcome::NotThere | Outcome::NotEmpty => None,
+            Outcome::Stuck(stuck) => Some(why(stuck)),
+        };
+        Judgement { outcome, stays }
+    }
+
+    fn act(&mut self, record: &Record<'_>, contents: bool, created: u64) -> Outcome {
+        if self.dry {
+            self.cleaner.foretell(record, contents, created)
+        } else {
+            self.cleaner.clean_dead(record, contents, created)
+        }
+    }
+
+    fn mounts(&self) -> &'a Mounts {
+        self.mounts.get_or_init(Mounts::look)
+    }
+
+    /// What is mounted at or below the directory with this path, for people.
+    fn mounted(&mut self, path: &[u8]) -> Option<String> {
+        let mounts = self.mounts();
+        let end = path.iter().rposition(|&byte| byte == b'/')?;
+        let (parent, name) = (path.get(..end.max(1))?, path.get(end + 1..)?);
+        if self.around.as_ref().is_none_or(|(known, _)| known != parent) {
+            self.around = Some((parent.to_vec(), mounts.around(parent)));
+        }
+        let (_, around) = self.around.as_ref()?;
+        mounts.at_or_below(around, name)
+    }
+}
+
+/// Why a file is not looked into, and what to do.
+pub(crate) fn describe(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Foreign => "it has a journal's name and is no plain file of this user; remove it by hand".to_owned(),
+        Refusal::Version(version) => {
+            format!("it was written by another version of tmpshim (layout {version}); run the sweep of that version")
+        }
+        Refusal::Damaged => {
+            "it is damaged; look for what it names (strings FILE) and then remove it by hand".to_owned()
+        }
+        Refusal::Refused(error) => format!("{}; give this user the right to read and write it", text(error)),
+        Refusal::Locked => "somebody has its lock; try again when that one has ended".to_owned(),
+        Refusal::Gone | Refusal::Blank => "nothing stands in it; nothing has to be done".to_owned(),
+    }
+}
+
+/// Why a thing stays, and what to do.
+fn why(stuck: Stuck) -> String {
+    match stuck {
+        Stuck::Mounted => "something is mounted at or below it; unmount it and sweep again".to_owned(),
+        Stuck::OtherNamespace => {
+            "it was made in another mount namespace, and without /proc nobody can tell what is mounted there; mount /proc \
+             and sweep again"
+                .to_owned()
+        }
+        Stuck::InUse => "somebody has it open; sweep again later".to_owned(),
+        Stuck::Suspect => {
+            "the journal names it, but tmpshim makes nothing like it; look at it, and remove the journal by hand".to_owned()
+        }
+        Stuck::Refused(Errno::ACCESS | Errno::PERM) => {
+            "not permitted; sweep as its owner, or remove it by hand".to_owned()
+        }
+        Stuck::Refused(error) => format!("{}; see to that and sweep again", text(error)),
+    }
+}
+
+/// The path of a record as the standard library has it.
+pub(crate) fn path_of<'r>(record: &Record<'r>) -> &'r Path {
+    Path::new(OsStr::from_bytes(record.path.to_bytes()))
+}
