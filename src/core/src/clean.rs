@@ -115,6 +115,16 @@ fn removed_if_empty(directory: BorrowedFd<'_>, name: &CStr) -> Outcome {
     outcome
 }
 
+/// Whether the program has removed, renamed or replaced a directory itself. Never of one that is not confirmed: it may be
+/// about to be made.
+pub fn is_gone(record: &Record<'_>) -> bool {
+    let (Entry::Directory, Some(made)) = (record.entry, record.made) else { return false };
+    match identity::at(CWD, record.path) {
+        Ok(seen) => !seen.is_directory() || !seen.identity.is_same_file(&made),
+        Err(error) => matches!(error, Errno::NOENT | Errno::NOTDIR),
+    }
+}
+
 fn is_own(uid: u32) -> bool {
     uid == rustix::process::geteuid().as_raw()
 }

@@ -13,7 +13,7 @@
 
 mod slots;
 
-use crate::clean::{Cleaner, remove_if_closed};
+use crate::clean::{Cleaner, is_gone, remove_if_closed};
 use crate::fd::Fd;
 use crate::identity::Identity;
 use crate::journal::{self, BUSY, Fate, HEADER, Header, INTENT, Journal, LIVE, Life, Own, Refusal};
@@ -477,6 +477,10 @@ impl Tracker {
                 cleaner.clean(&record, cleanup != Cleanup::Empty)
             } else if !is_directory && record.made.is_some_and(|made| remove_if_closed(record.path, &made)) {
                 Outcome::Removed
+            } else if is_last && is_gone(&record) {
+                // Nothing for the children to hold, and so no journal. Who is not the last leaves that to who is: it may be
+                // in a chroot, where the path leads elsewhere.
+                Outcome::NotThere
             } else {
                 Outcome::Stuck(Stuck::InUse)
             };
