@@ -48,6 +48,7 @@ impl Cleaner {
 
     /// The same for a record that another process has left in a file, made at `created` (nanoseconds since 1970): it may
     /// say anything. A file must have a name of ours and be closed; a directory cannot be older than its journal.
+    #[inline(never)]
     pub fn clean_dead(&mut self, record: &Record<'_>, contents: bool, created: u64) -> Outcome {
         if record.path.to_bytes().split(|&byte| byte == b'/').any(|part| matches!(part, b"." | b"..")) {
             return Outcome::Stuck(Stuck::Suspect);
@@ -81,6 +82,7 @@ fn is_hidden_name(path: &[u8]) -> bool {
 }
 
 /// Removes a file's hidden name. Of an unconfirmed one only the name is known, and nobody else can have chosen it.
+#[inline(never)]
 fn remove_file(directory: BorrowedFd<'_>, name: &CStr, made: Option<&Identity>) -> Outcome {
     match identity::at(directory, name) {
         Ok(seen) if FileType::from_raw_mode(seen.mode) != FileType::RegularFile => Outcome::NotThere,
