@@ -49,6 +49,7 @@ impl Cleaner {
 
     /// The same for a record that another process has left in a file, made at `created` (nanoseconds since 1970): it may
     /// say anything. A file must have a name of ours and be closed; a directory cannot be older than its journal.
+    #[inline(never)]
     pub fn clean_dead(&mut self, record: &Record<'_>, contents: bool, created: u64) -> Outcome {
         if is_suspect(record, created) {
             return Outcome::Stuck(Stuck::Suspect);
@@ -134,6 +135,7 @@ fn is_hidden_name(path: &[u8]) -> bool {
 }
 
 /// Removes a file's hidden name. Of an unconfirmed one only the name is known, and nobody else can have chosen it.
+#[inline(never)]
 fn remove_file(directory: BorrowedFd<'_>, name: &CStr, made: Option<&Identity>) -> Outcome {
     match identity::at(directory, name) {
         Ok(seen) if FileType::from_raw_mode(seen.mode) != FileType::RegularFile => Outcome::NotThere,

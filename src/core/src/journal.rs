@@ -226,6 +226,7 @@ impl Own {
     ///
     /// # Errors
     /// What a system call answered; ENAMETOOLONG where the path is too long. Nothing is left then.
+    #[inline(never)]
     pub fn make(directory: &Fd, state: &[u8], cleanup: Cleanup, program: &[u8]) -> Result<Self, Errno> {
         const ATTEMPTS: u32 = 16;
         for _ in 0..ATTEMPTS {

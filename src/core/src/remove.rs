@@ -143,6 +143,7 @@ impl Remover {
     }
 
     /// Removes what the directory holds. Says whether anything went, so that looking again may help.
+    #[inline(never)]
     fn empty(&mut self, parent: BorrowedFd<'_>, name: &CStr, made: &Identity) -> Result<bool, Errno> {
         let top = match self.open(parent, name) {
             Err(Errno::ACCESS) => {
@@ -222,6 +223,7 @@ impl Remover {
     }
 
     /// One level up, removing the directory that was just emptied. Stays where looking through it again may help.
+    #[inline(never)]
     fn leave(&mut self, depth: &mut usize) -> Result<(), Moved> {
         let Some(&mut below) = self.level(*depth) else { return Err(Moved) };
         let Some(above) = self.level(*depth - 1) else { return Err(Moved) };
@@ -305,6 +307,7 @@ impl Remover {
         unlinkat(directory, name, flags)
     }
 
+    #[inline(never)]
     fn descend(&mut self, fd: RawFd, name: &CStr) -> Step {
         // SAFETY: the current level's descriptor.
         let directory = unsafe { sys::borrow(fd) };
@@ -361,11 +364,13 @@ impl Remover {
         sys::chmod_open(child.as_fd(), 0o700)
     }
 
+    #[inline(never)]
     fn note(&mut self, stuck: Stuck) {
         self.stuck.get_or_insert(stuck);
     }
 
     /// The next entry at this level, `.` and `..` left out; nothing at the end.
+    #[inline(never)]
     fn next_entry(&mut self, depth: usize) -> Option<Entry> {
         loop {
             let level = *self.level(depth)?;
@@ -464,6 +469,7 @@ struct Entry {
 
 impl Entry {
     /// Reads a `linux_dirent64`: inode (8 bytes), offset (8), record length (2), type (1), name.
+    #[inline(never)]
     fn parse(bytes: &[u8]) -> Option<(Self, u32)> {
         const NAME: usize = 19;
         let offset = u64::from_ne_bytes(*bytes.get(8..)?.first_chunk()?);

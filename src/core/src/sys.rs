@@ -92,7 +92,7 @@ macro_rules! call {
 /// # Safety
 /// `path` is only read by the kernel: any value is allowed, a bad one is EFAULT. Declared unsafe because the descriptor
 /// that comes back is not yet owned by anything.
-#[inline]
+#[inline(never)]
 pub unsafe fn openat(directory: RawFd, path: *const c_char, flags: i32, mode: u32) -> Result<RawFd, Errno> {
     call!(libc::SYS_openat, directory as isize, path, flags as isize, mode).map(|fd| fd as RawFd)
 }

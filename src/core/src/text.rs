@@ -215,6 +215,7 @@ impl<const N: usize> Text<N> {
     }
 
     /// Says how much of `spare` was filled. A full buffer counts as cut: the kernel cuts without saying so.
+    #[inline(never)]
     pub fn set_length(&mut self, length: usize) {
         self.head.cut = length >= N;
         self.head.length = length.min(N - 1) as u16;

@@ -205,6 +205,7 @@ impl Tracker {
     }
 
     /// Makes the journal of this process, and leaves the state directory open. Nothing where none can be had.
+    #[inline(never)]
     fn open_journal(&self, page: &Page) -> Option<Fd> {
         let settings = (self.surroundings.settings)();
         let uid = rustix::process::geteuid().as_raw();
@@ -520,6 +521,7 @@ impl Tracker {
     }
 
     /// The locks that this process has from those it comes from, its parent's first.
+    #[inline(never)]
     fn inherited(&self) -> impl Iterator<Item = *mut Header> {
         // SAFETY: the pointer is null or a page that is never unmapped.
         let page = unsafe { self.page.load(Ordering::Acquire).as_ref() };

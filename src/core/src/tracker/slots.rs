@@ -62,6 +62,7 @@ pub(super) struct Place<'a> {
 
 impl Slots {
     /// A slot for the caller alone, in state `BUSY`.
+    #[inline(never)]
     pub(super) fn take(&self, shape: &'static Shape, journal: Option<&Header>) -> Option<Place<'_>> {
         if let Some(place) = self.pop(shape) {
             return Some(place);
