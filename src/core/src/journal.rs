@@ -155,7 +155,24 @@ struct Segment {
 struct Holder {
     start: AtomicU64,
     pid: AtomicU32,
-    reserved: u32,
+    /// `FREE_PLACE` to `TAKEN_PLACE`.
+    place: AtomicU32,
+}
+
+const FREE_PLACE: u32 = 0;
+/// Somebody is writing to it.
+const BUSY_PLACE: u32 = 1;
+const TAKEN_PLACE: u32 = 2;
+
+impl Holder {
+    /// Takes the place into our hands.
+    fn take(&self, from: u32) -> bool {
+        self.place.compare_exchange(from, BUSY_PLACE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    fn process(&self) -> Process {
+        Process::new(self.pid.load(Ordering::Relaxed), self.start.load(Ordering::Relaxed))
+    }
 }
 
 /// The first page of a journal.
@@ -388,35 +405,55 @@ impl Header {
         self.ended.store(ENDED | cleanup_code(cleanup), Ordering::Release);
     }
 
-    /// Notes a process that still needs what stands here. Says whether there was room.
-    pub fn hold(&self, process: &Process) -> bool {
+    /// Notes a process that still needs what stands here, where there is room, or a place whose process has ended. Several
+    /// processes may do that at once.
+    pub fn hold(&self, process: &Process) {
+        let is_free = |holder: &&Holder| holder.take(FREE_PLACE);
+        let is_left = |holder: &&Holder| !holder.process().is_alive() && holder.take(TAKEN_PLACE);
+        let place = self.holders.iter().find(is_free).or_else(|| self.holders.iter().find(is_left));
+        if let Some(holder) = place {
+            holder.start.store(process.start, Ordering::Relaxed);
+            holder.pid.store(process.pid, Ordering::Relaxed);
+            holder.place.store(TAKEN_PLACE, Ordering::Release);
+        }
+    }
+
+    /// The process needs it no more.
+    pub fn let_go(&self, pid: u32) {
         for holder in &self.holders {
-            if holder.pid.load(Ordering::Relaxed) == 0 {
-                holder.start.store(process.start, Ordering::Relaxed);
-                holder.pid.store(process.pid, Ordering::Release);
-                return true;
+            if holder.pid.load(Ordering::Relaxed) == pid && holder.take(TAKEN_PLACE) {
+                holder.pid.store(0, Ordering::Relaxed);
+                holder.place.store(FREE_PLACE, Ordering::Release);
             }
         }
-        false
     }
 
     /// Those processes.
     pub fn holders(&self) -> impl Iterator<Item = Process> {
-        let known = self.holders.iter().map(|holder| {
-            let pid = holder.pid.load(Ordering::Acquire);
-            Process::new(pid, holder.start.load(Ordering::Relaxed))
-        });
-        known.take_while(|process| process.pid != 0)
+        let noted = self.holders.iter().filter(|holder| holder.place.load(Ordering::Acquire) == TAKEN_PLACE);
+        noted.map(Holder::process).filter(|process| process.pid != 0)
+    }
+
+    /// Lets `change` write to the header of the journal that this is a read-only view of.
+    pub fn change(&self, change: impl FnOnce(&Self)) {
+        let Some(file) = self.reopen() else { return };
+        let Ok(mapping) = Shared::map(file.as_fd(), 0, HEADER) else { return };
+        // SAFETY: a page of a file that is as long, which holds integers only.
+        change(unsafe { mapping.start().cast().as_ref() });
+    }
+
+    /// The file, if it still is where it was.
+    fn reopen(&self) -> Option<Fd> {
+        let file = openat(CWD, self.path(), OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let seen = fstat(file.as_fd()).ok()?;
+        let is_it = (seen.st_dev, seen.st_ino) == (self.device, self.inode) && seen.st_size >= HEADER as i64;
+        is_it.then_some(file)
     }
 
     /// Makes the file longer by `count` slots of `size` bytes, and maps them for this process alone. They are all zero.
     /// Nothing where the file cannot be reached any more (chroot, another user by now) or the filesystem is full.
     pub fn extend(&self, size: usize, count: u32) -> Option<NonNull<u8>> {
-        let file = openat(CWD, self.path(), OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let seen = fstat(file.as_fd()).ok()?;
-        if (seen.st_dev, seen.st_ino) != (self.device, self.inode) {
-            return None;
-        }
+        let file = self.reopen()?;
         let length = (size * count as usize).next_multiple_of(HEADER);
         let offset = self.length.fetch_add(length as u64, Ordering::AcqRel);
         write_zeros(&file, offset, length as u64).ok()?;
@@ -642,17 +679,6 @@ impl Journal {
             end = first;
         }
         kept
-    }
-
-    /// Writes the header's changing part, so that others see `end` and `hold`.
-    pub fn save(&self) {
-        let start = offset_of!(Header, ended);
-        // SAFETY: inside of the structure, which is borrowed.
-        let bytes = unsafe {
-            let first = core::ptr::from_ref(&self.header).cast::<u8>().add(start);
-            core::slice::from_raw_parts(first, size_of::<Header>() - start)
-        };
-        let _ = pwrite(&self.file, bytes, start as u64);
     }
 }
 

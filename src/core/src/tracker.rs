@@ -447,9 +447,7 @@ impl Tracker {
     fn end(&self, page: &Page, cleanup: Cleanup, ending: Ending) {
         let header = page.journal();
         // Both are said before the lock is given up: who is the last one may go by them from then on.
-        let is_held = ending == Ending::Orderly
-            && page.has_directories()
-            && note_children(|child| header.is_none_or(|header| header.hold(child)));
+        let is_held = ending == Ending::Orderly && page.has_directories() && note_children(header);
         if let Some(header) = header {
             header.end(cleanup);
         }
@@ -534,17 +532,26 @@ impl Tracker {
     fn inherit(&self, ending: Ending) {
         let mut own = None;
         while let Some(held) = self.inherited().next() {
-            let mut path = Text::<PATH_MAX>::new();
             // SAFETY: a mapping of this size that fork has handed down; it is given up only below.
-            path.push(unsafe { (*held).path() }.to_bytes());
+            let header = unsafe { &*held };
+            let mut path = Text::<PATH_MAX>::new();
+            path.push(header.path().to_bytes());
+            // It may have been noted, before it could be known whether it would start another program. And what it has
+            // started itself may need what its ancestor made. Both before the lock is given up, as in `end`.
+            let pid = sys::getpid();
+            let has_children = ending == Ending::Orderly && sys::has_children();
+            if has_children || header.holders().any(|holder| holder.pid == pid) {
+                header.change(|header| {
+                    header.let_go(pid);
+                    if has_children {
+                        note_children(Some(header));
+                    }
+                });
+            }
             self.let_go(held);
             let Some((state, Ok(journal))) = path.as_c_str().and_then(take) else { continue };
             let own = own.get_or_insert_with(Process::current);
             if journal.life(own, kin::pid_namespace()) != Life::Dead {
-                continue;
-            }
-            if ending == Ending::Orderly && note_children(|child| journal.header().hold(child)) {
-                journal.save();
                 continue;
             }
             let Some((_, name)) = split(path.as_bytes()) else { continue };
@@ -570,11 +577,13 @@ fn open_state_of(journal: &CStr) -> Option<Fd> {
     state::open(path.as_c_str()?, rustix::process::geteuid().as_raw()).ok()
 }
 
-/// Notes the living children of this process, until there is no room. Says whether there is one.
-fn note_children(mut note: impl FnMut(&Process) -> bool) -> bool {
+/// Notes the living children of this process. Says whether there is one.
+fn note_children(journal: Option<&Header>) -> bool {
     let mut any = false;
     kin::each_child(|child| {
-        note(&child);
+        if let Some(journal) = journal {
+            journal.hold(&child);
+        }
         any = true;
     });
     any
