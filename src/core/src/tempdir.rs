@@ -81,6 +81,7 @@ pub unsafe fn make(
 ///
 /// # Safety
 /// `place` can be read.
+#[inline(never)]
 unsafe fn choose(place: *mut [u8; 6], tracker: &Tracker) -> Result<[u8; 6], Errno> {
     static WRITABLE: AtomicUsize = AtomicUsize::new(usize::MAX);
     const PAGE: usize = 4096;

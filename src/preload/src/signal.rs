@@ -41,6 +41,7 @@ static GIVEN: [Given; LAST + 1] =
     [const { Given { flags: AtomicU64::new(0), restorer: AtomicU64::new(0), mask: AtomicU64::new(0) } }; LAST + 1];
 
 /// Signals whose default is to end the process, with a core file or without. 32 and 33 are libc's own.
+#[inline(never)]
 const fn is_terminating(signal: c_int) -> bool {
     !matches!(
         signal,
@@ -112,6 +113,7 @@ fn stand_in_for_default(signal: c_int) {
     }
 }
 
+#[inline(never)]
 fn ours(signal: c_int) -> KernelSigaction {
     // An overflowing stack leaves no other place, and Go crashes on a handler that does not switch. But where a thread
     // has given the kernel too little, the frame cannot be written there, and the program would end with SIGSEGV.
@@ -262,6 +264,7 @@ fn settle(signal: c_int, held: Option<u64>) {
 }
 
 /// The handler that the program gave, for one of ours.
+#[inline(never)]
 fn shown(signal: c_int, handler: usize) -> usize {
     if handler == (on_signal as *const ()).addr() {
         SIG_DFL
