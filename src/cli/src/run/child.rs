@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, set_child_subreaper, wait};
@@ -122,6 +123,19 @@ pub(super) fn has_descendants() -> bool {
             Ok(None) => return true,
             Err(error) => return error != Errno::CHILD,
         }
+    }
+}
+
+/// Ends every process that this one, as PID 1, would take along, as the kernel would, and waits until they are gone: not
+/// for ever, since one may hang in the kernel.
+pub(super) fn end_all() {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    // SAFETY: kill(2) touches no memory; -1 is everybody but PID 1.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+    let deadline = Instant::now() + PATIENCE;
+    while has_descendants() && Instant::now() < deadline {
+        let left = deadline.saturating_duration_since(Instant::now());
+        signals::wait(Set::of(&[libc::SIGCHLD]), Some(left));
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::place::{Place, Readers, candidates};
-use super::{OWN_FAILURE, keeper, preload};
+use super::{OWN_FAILURE, preload};
 use crate::embedded::LIBRARY;
 use crate::failure::Failure;
 
@@ -76,18 +76,9 @@ impl Staged {
         }
     }
 
-    /// After the program has ended: removes what was written, or leaves somebody behind to do it when nobody is left who
-    /// could start another program with it.
-    pub(crate) fn release(self) {
-        if let Held::Place(place) = &self.held {
-            // As PID 1, whoever is left ends with us.
-            let pid_1 = rustix::process::getpid().as_raw_nonzero().get() == 1;
-            if pid_1 || !super::child::has_descendants() {
-                place.remove();
-            } else {
-                keeper::start(place);
-            }
-        }
+    /// What has to be removed when nobody can need it any more.
+    pub(super) fn place(&self) -> Option<&Place> {
+        if let Held::Place(place) = &self.held { Some(place) } else { None }
     }
 }
 

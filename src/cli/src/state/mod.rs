@@ -110,9 +110,11 @@ impl Directory {
         Self::open_at(&self.fd, name, self.path.join(name), self.depth + 1)
     }
 
-    /// Another descriptor of it, above the standard ones.
-    pub(crate) fn duplicate(&self) -> rustix::io::Result<OwnedFd> {
-        rustix::io::fcntl_dupfd_cloexec(&self.fd, 3)
+    /// The same with a descriptor above the standard ones: where the caller closed one of those, the program must find
+    /// it closed.
+    pub(crate) fn raised(self) -> Result<Self, Objection> {
+        let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 3).map_err(Objection::Refused)?;
+        Ok(Self { fd, ..self })
     }
 
     /// The path of something in it.
