@@ -46,7 +46,7 @@ static void check_that_nothing_is_left(const struct scenario *scenario, long n, 
 static void try_every_point(const struct scenario *scenario, void (*const *ways)(void), size_t count)
 {
     const char *const victim[] = { self(), ".", scenario->name, NULL };
-    const char *const sweeping[] = { command(), "sweep", NULL };
+    const char *const sweeping[] = { command(), "sweep", "--state-dir", state(), NULL };
     CHECK(getcwd(canary, sizeof canary - 16) != NULL);
     strcat(canary, "/canary");
     char *picture = hatch(canary);

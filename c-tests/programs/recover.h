@@ -38,13 +38,21 @@ struct sweep {
     int said;
 };
 
+// Nobody else's is looked into, as root's sweep would.
+static const char *state(void)
+{
+    const char *path = getenv("TMPSHIM_STATE_DIR");
+    CHECK(path != NULL);
+    return path;
+}
+
 static struct sweep start_sweep(void)
 {
     struct sweep sweep = { .said = memfd_create("said", MFD_CLOEXEC) };
     CHECK(sweep.said >= 0 && (sweep.pid = fork()) >= 0);
     if (sweep.pid == 0) {
         CHECK(dup2(sweep.said, 1) == 1);
-        execl(command(), "tmpshim", "sweep", (char *)NULL);
+        execl(command(), "tmpshim", "sweep", "--state-dir", state(), (char *)NULL);
         CHECKF(0, "exec %s", command());
     }
     return sweep;
@@ -81,9 +89,7 @@ static void next_process(void)
 
 static int journals(void)
 {
-    const char *state = getenv("TMPSHIM_STATE_DIR");
-    CHECK(state != NULL);
-    return count_names(state, "");
+    return count_names(state(), "");
 }
 
 // So many processes each play the part, and are killed once all have: one that began later would recover from the others.
