@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -136,7 +137,8 @@ class Bench:
         making, before = map(int, child.stdout.read().split())
         child.stdout.close()
         left = len(os.listdir(top))
-        if child.returncode != 0 or left != (0 if preload else count):
+        killed = "killed" in file
+        if child.returncode != (-signal.SIGKILL if killed else 0) or left != (0 if preload and not killed else count):
             sys.exit(f"bench: {count} directories were made, {left} are there, status {child.returncode}")
         return making / count, end - before
 
@@ -152,6 +154,47 @@ class Bench:
         raw = pairs(31, "untracked", SHIM, one)
         what = f"mkdtemp on {filesystem(top)}, tracked, against no preload"
         self.row(what, "times", ratio(raw, SHIM, "untracked"), 1.5, {"ns": raw})
+
+        def first(preload):
+            each, _ = self.make(preload if preload == SHIM else None, top, 1)
+            shutil.rmtree(top)
+            return each / 1000
+
+        raw = pairs(101, "untracked", SHIM, first)
+        more = statistics.median(raw[SHIM]) - statistics.median(raw["untracked"])
+        self.row("microseconds that the first mkdtemp of a process takes more, journal and handlers", "number", more, None,
+                 {"us": raw})
+
+    def timed(self, command, status=0, **how):
+        """How many milliseconds a command takes."""
+        start = time.monotonic_ns()
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, **how)
+        answer = child.wait()
+        spent = time.monotonic_ns() - start
+        if answer != status:
+            sys.exit(f"bench: {command[0]}: status {answer}")
+        return spent / 1e6
+
+    def sweep(self):
+        count = 10000
+        for where in (self.tmpfs, self.disk):
+            for kind, file in (("empty", ()), ("one file in each", ("file",))):
+                top = os.path.join(where, "made")
+                name = filesystem(top)
+                say(f"sweep on {name}, {kind}")
+
+                def one(which, top=top, file=file):
+                    self.make(SHIM if which == SHIM else None, top, count, *file, "killed")
+                    if which == SHIM:
+                        state = self.environment()["TMPSHIM_STATE_DIR"]
+                        spent = self.timed([self.program("tmpshim"), "sweep", "--state-dir", state])
+                        os.rmdir(top)
+                        return spent
+                    return self.timed(["rm", "-rf", top])
+
+                raw = pairs(15, "rm", SHIM, one, 40)
+                what = f"`tmpshim sweep` of {count:,} directories ({kind}) after SIGKILL, {name}, against `rm -rf`"
+                self.row(what, "times", ratio(raw, SHIM, "rm"), 1.0, {"ms": raw})
 
     def removal(self):
         count = 10000
@@ -222,7 +265,7 @@ def main():
     }
     print("tmpshim on Linux {kernel}, {cpu}, {cores} cores (load {load:.1f}), glibc {glibc}.".format(**machine))
     print("Instructions are counted by callgrind. Times are ratios of one run: medians of pairs, measured in turn.\n")
-    for part in (bench.opens, bench.start, bench.fallback, bench.mkdtemp, bench.removal):
+    for part in (bench.opens, bench.start, bench.fallback, bench.mkdtemp, bench.removal, bench.sweep):
         part()
     print("| what | measured | goal | verdict |\n|---|--:|--:|---|")
     for row in bench.rows:

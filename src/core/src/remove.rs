@@ -83,6 +83,8 @@ pub struct Remover {
     without_openat2: bool,
     /// The first thing that could not be removed.
     stuck: Option<Stuck>,
+    /// The last directory was not empty.
+    was_full: bool,
 }
 
 enum Step {
@@ -106,6 +108,7 @@ impl Remover {
             listings: Mapping::new((RETAINED + 1) * LISTING)?,
             without_openat2: false,
             stuck: None,
+            was_full: false,
         })
     }
 
@@ -121,21 +124,27 @@ impl Remover {
                 Err(Errno::NOENT | Errno::NOTDIR) => return Outcome::NotThere,
                 Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
             }
-            // An empty one is gone with this call, and a full one is not harmed.
-            match unlinkat(parent, name, AtFlags::REMOVEDIR) {
-                Ok(()) => return Outcome::Removed,
-                Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-                Err(Errno::NOENT) => return Outcome::NotThere,
-                Err(Errno::BUSY) => return Outcome::Stuck(Stuck::Mounted),
-                Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
+            // An empty one is gone with this call, and a full one is not harmed. But where the last one was full, this one
+            // most likely is, too.
+            let is_tried = rounds > 0 || !contents || !self.was_full;
+            if is_tried {
+                match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+                    Ok(()) => return Outcome::Removed,
+                    Err(Errno::NOTEMPTY | Errno::EXIST) => self.was_full = true,
+                    Err(Errno::NOENT) => return Outcome::NotThere,
+                    Err(Errno::BUSY) => return Outcome::Stuck(Stuck::Mounted),
+                    Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
+                }
             }
             if !contents {
                 return Outcome::NotEmpty;
             }
             wait_for_releases(rounds);
             rounds += 1;
-            match self.empty(parent, name, made) {
-                Ok(true) if rounds < PASSES => {}
+            let emptied = self.empty(parent, name, made);
+            self.was_full &= emptied != Ok(false);
+            match emptied {
+                Ok(more) if rounds < PASSES && (more || !is_tried) => {}
                 Ok(_) => return Outcome::Stuck(self.stuck.unwrap_or(Stuck::Refused(Errno::NOTEMPTY))),
                 Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
             }
