@@ -1,7 +1,7 @@
 #!/bin/sh
 # T8, D7: programs that never ask for O_TMPFILE and make no temporary directory make the same system calls with the library
 # as without, from their start to their end: it has none of its own. What is left out is the loader's mapping of the library,
-# which comes before it opens its cache.
+# which ends when it gives up its cache.
 # The contract of scripts is in c-tests/harness/src/cell.rs.
 set -eu
 command -v strace >/dev/null || { echo "strace is not installed"; exit 77; }
@@ -14,12 +14,11 @@ mkdir work
 echo text >work/marker
 echo other >work/other
 
-# Everything from the first call that names the loader's cache on; addresses and times are blotted out.
+# Everything from where the loader has done on; what is random in it is blotted out.
 calls() {
     strace -f -o trace "$@" >/dev/null
-    # One mprotect more is the loader's, of the library.
-    sed -e '/execve(/d' -e '/mprotect(/d' trace | sed -n '/ld\.so\.cache/,$p' | sed -E -e 's/^[0-9]+ +//' -e 's/0x[0-9a-f]+/ADDRESS/g' \
-        -e 's/ +=/ =/' -e 's/[0-9]{9,}/NUMBER/g' -e '/set_tid_address/s/= .*/= PID/' -e 's/getrandom\("[^"]*"/getrandom(BYTES/'
+    sed -e '/execve(/d' trace | sed -n '/munmap(/,$p' | sed -E -e 's/^[0-9]+ +//' -e 's/0x[0-9a-f]+/ADDRESS/g' \
+        -e 's/ +=/ =/' -e 's/[0-9]{9,}/NUMBER/g' -e 's/getrandom\("[^"]*"/getrandom(BYTES/'
     rm trace
 }
 

@@ -27,7 +27,7 @@ pub(crate) enum Control {
 /// One behaviour and the cells in which it must show.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::struct_excessive_bools, reason = "keys of a table that people write")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own in the matrix")]
 pub(crate) struct Test {
     pub(crate) label: String,
     pub(crate) name: String,
