@@ -362,7 +362,7 @@ fn d5_hostile_journals_harm_nothing_and_are_named() {
     add(&whole[..100]);
     add(&whole[..4095]);
     add(b"random bytes, or nearly");
-    add(&[0xff; 20_000]);
+    add(&vec![0xff; 20_000]);
     let mut version = whole.clone();
     version[8] = 99;
     add(&version);
@@ -618,13 +618,8 @@ fn d5_root_sweeps_for_others_with_their_rights_only() {
     roots.assert_clean();
 }
 
-#[test]
-fn d5_root_finds_the_usual_places_of_others() {
-    if !is_root("sweeping for others") {
-        return;
-    }
-    // With a /dev/shm and a /run of its own, so that nobody else's state is touched.
-    const SCRIPT: &str = r#"
+/// With a /dev/shm and a /run of its own, so that nobody else's state is touched.
+const OTHERS: &str = r#"
 set -e
 mount --make-rprivate /
 mount -t tmpfs none /dev/shm
@@ -645,11 +640,17 @@ test "$(ls "$WORK" | wc -l)" = 2
 test "$(ls "$ROOTS" | wc -l)" = 1
 test -z "$(ls -A /dev/shm/tmpshim-7001 /run/user/7001/tmpshim | grep tmpshim-j)"
 "#;
+
+#[test]
+fn d5_root_finds_the_usual_places_of_others() {
+    if !is_root("sweeping for others") {
+        return;
+    }
     let site = Site::new();
     let roots = site.root.path().join("roots");
     fs::create_dir(&roots).unwrap();
     let mut command = Command::new("unshare");
-    command.args(["--mount", "bash", "-c", SCRIPT]).env("WORK", site.work()).env("ROOTS", &roots);
+    command.args(["--mount", "bash", "-c", OTHERS]).env("WORK", site.work()).env("ROOTS", &roots);
     command.env("VICTIM", tools().victim()).env("LIBRARY", tools().library()).env("TMPSHIM", TMPSHIM);
     command.env_remove("TMPSHIM_STATE_DIR").env_remove("XDG_RUNTIME_DIR");
     let output = command.output().unwrap();
@@ -781,7 +782,7 @@ fn d7_what_comes_from_another_pid_namespace_is_judged_by_what_can_be_seen() {
     holder.wait().unwrap();
 
     let _ = start("killed").output().unwrap();
-    let initial = fs::metadata("/proc/self/ns/pid").unwrap().ino() == 0xeffff_ffc;
+    let initial = fs::metadata("/proc/self/ns/pid").unwrap().ino() == 0xefff_fffc;
     let output = site.sweep(&["--json"]);
     if initial {
         assert!(output.status.success(), "{output:?}");

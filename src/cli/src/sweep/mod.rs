@@ -56,7 +56,7 @@ pub(crate) fn sweep(options: &Options) -> Result<u8, Failure> {
             report.tell(&Line::left(path, format!("{why}; {remedy}")));
         }
     });
-    Ok(report.end())
+    report.end()
 }
 
 /// A state directory, in the order in which they are looked for.
