@@ -6,8 +6,8 @@
 // kernel can see.
 //     -m   count only what comes after the marker, close(-424242)
 //     -c   count only in processes other than the first
-//     -q   do not count rt_sigaction and getpid: what they do ends with the process, and some programs call them for
-//          every signal
+//     -q   leave out what cannot make a difference: the stop after a call that changes nothing which anybody else can
+//          see, and both of rt_sigaction and getpid, which some programs call for every signal
 // Says in one line what happened, and exits with
 //     0    killed; the line names the call as /proc/PID/syscall does, by number and arguments
 //     3    all processes ended before the N-th stop; the line says how the first one did, and how many stops there were
@@ -102,6 +102,25 @@ static void kill_here(pid_t pid)
         die("kill");
 }
 
+// Whether a call changes nothing outside of its process. What the process writes to shared memory, it writes between calls.
+static int is_quiet(unsigned long number)
+{
+    static const long quiet[] = {
+        SYS_read,         SYS_pread64,        SYS_lseek,      SYS_fstat,   SYS_newfstatat,      SYS_statx,
+        SYS_readlinkat,   SYS_getdents64,     SYS_getrandom,  SYS_brk,     SYS_mprotect,        SYS_madvise,
+        SYS_sigaltstack,  SYS_rt_sigprocmask, SYS_gettid,     SYS_getuid,  SYS_geteuid,         SYS_getgid,
+        SYS_getegid,      SYS_prlimit64,      SYS_faccessat,  SYS_futex,   SYS_set_tid_address, SYS_set_robust_list,
+        SYS_clock_gettime, SYS_rseq,
+#ifdef SYS_readlink
+        SYS_readlink,     SYS_access,         SYS_arch_prctl, SYS_stat,    SYS_lstat,           SYS_poll,
+#endif
+    };
+    for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++)
+        if ((unsigned long)quiet[i] == number)
+            return 1;
+    return 0;
+}
+
 struct count {
     long at, reached;
     int started, without_first, without_quiet;
@@ -124,9 +143,12 @@ static int count_stop(struct count *count, pid_t pid)
     }
     if (count->without_first && pid == count->first)
         return 0;
-    if (count->without_quiet && before && (info.entry.nr == SYS_rt_sigaction || info.entry.nr == SYS_getpid)) {
-        *inside_of(pid) = pid;
-        return 0;
+    if (count->without_quiet && before) {
+        int is_frequent = info.entry.nr == SYS_rt_sigaction || info.entry.nr == SYS_getpid;
+        if (is_frequent || is_quiet(info.entry.nr))
+            *inside_of(pid) = pid;
+        if (is_frequent)
+            return 0;
     }
     return ++count->reached == count->at;
 }
@@ -149,6 +171,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "kill_at [-m] [-c] [-q] N program [argument...]\n");
         return 125;
     }
+    signal(SIGALRM, SIG_DFL);
     alarm(30);
     pid_t first = count.first = start(argv + optind + 1);
 

@@ -4,6 +4,8 @@
 
 #include "victim.h"
 
+#include <sys/mman.h>
+
 // From here on the stops are counted.
 static void mark(void)
 {
@@ -33,23 +35,25 @@ static struct killing kill_at(long n, const char *option, const char *const *com
     CHECK(killer != NULL && (size_t)snprintf(number, sizeof number, "%ld", n) < sizeof number);
     while (*command != NULL && used < 15)
         arguments[used++] = *command++;
-    int out[2];
-    CHECK(*command == NULL && pipe2(out, O_CLOEXEC) == 0);
+    int out = memfd_create("words", MFD_CLOEXEC);
+    CHECK(*command == NULL && out >= 0);
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
-        dup2(out[1], 1);
+        dup2(out, 1);
         execv(killer, (char *const *)arguments);
         _exit(125);
     }
-    close(out[1]);
-    size_t length = 0;
-    for (ssize_t got; (got = read(out[0], result.words + length, sizeof result.words - 1 - length)) > 0;)
-        length += (size_t)got;
-    close(out[0]);
-    result.words[strcspn(result.words, "\n")] = '\0';
     int status = ended(pid);
     CHECKF(exited(status, 0) || exited(status, 3), "stop %ld of %s: kill_at's status %#x", n, arguments[4], status);
+    // Its line is the last one, behind what the program said.
+    char said[sizeof result.words] = "";
+    off_t length = lseek(out, 0, SEEK_END), start = length < (off_t)sizeof said ? 0 : length - (off_t)sizeof said + 1;
+    CHECK(pread(out, said, sizeof said - 1, start) > 0 && said[length - start - 1] == '\n');
+    said[length - start - 1] = '\0';
+    const char *line = strrchr(said, '\n');
+    strcpy(result.words, line ? line + 1 : said);
+    close(out);
     result.reached = exited(status, 0);
     return result;
 }

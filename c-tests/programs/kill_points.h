@@ -7,9 +7,6 @@
 #include "kill.h"
 #include "recover.h"
 
-#include <sched.h>
-#include <sys/mount.h>
-
 struct scenario {
     const char *name;
     // What the killed program does, as this program in the role of that name; NULL for `tmpshim sweep`.
@@ -27,23 +24,6 @@ static void die_of_kill(void)
 {
     kill(getpid(), SIGKILL);
     pause();
-}
-
-// A family of its own: what is orphaned comes to the observer, and `tmpshim sweep`, which looks at all processes, has only
-// these to look at, so that its system calls are few.
-static void alone(void (*observer)(void))
-{
-    CHECK(unshare(CLONE_NEWPID | CLONE_NEWNS) == 0);
-    fflush(NULL);
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mount("proc", "/proc", "proc", 0, NULL) == 0);
-        observer();
-        exit(0);
-    }
-    int status = ended(pid);
-    CHECKF(exited(status, 0), "status %#x", status);
 }
 
 // Seen from within each run's directory.
@@ -66,10 +46,14 @@ static void check_that_nothing_is_left(const struct scenario *scenario, long n, 
 static void try_every_point(const struct scenario *scenario, void (*const *ways)(void), size_t count)
 {
     const char *const victim[] = { self(), ".", scenario->name, NULL };
-    const char *const sweeping[] = { command(), "sweep", NULL };
+    const char *const sweeping[] = { command(), "sweep", "--state-dir", state(), NULL };
     CHECK(getcwd(canary, sizeof canary - 16) != NULL);
     strcat(canary, "/canary");
     char *picture = hatch(canary);
+    // A handler for every signal takes hundreds of calls, each of them two stops of a traced program. Exec keeps this.
+    EVERY_DEADLY_SIGNAL(sig)
+        if (sig != SIGTERM)
+            signal(sig, SIG_IGN);
     struct killing killing = { .reached = 1 };
     int left = 0;
     long n = 0;

@@ -5,6 +5,26 @@
 
 #include "victim.h"
 
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+
+// Goes on in a PID namespace of its own, as its first process: what is orphaned comes to it, and ends with it, and `tmpshim
+// sweep`, which looks at all processes, has only these to look at.
+static void alone(void)
+{
+    CHECK(unshare(CLONE_NEWPID | CLONE_NEWNS) == 0);
+    fflush(NULL);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid > 0) {
+        int status = ended(pid);
+        CHECKF(WIFEXITED(status), "status %#x", status);
+        _exit(WEXITSTATUS(status));
+    }
+    CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mount("proc", "/proc", "proc", 0, NULL) == 0);
+}
+
 // The command under test; the harness names it.
 static const char *command(void)
 {
@@ -13,24 +33,44 @@ static const char *command(void)
     return path;
 }
 
-static pid_t start_sweep(void)
+struct sweep {
+    pid_t pid;
+    int said;
+};
+
+// Nobody else's is looked into, as root's sweep would.
+static const char *state(void)
 {
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) {
-        // What it says is for people; an error would come out on the other one.
-        int nowhere = open("/dev/null", O_WRONLY);
-        CHECK(dup2(nowhere, 1) == 1);
-        execl(command(), "tmpshim", "sweep", (char *)NULL);
+    const char *path = getenv("TMPSHIM_STATE_DIR");
+    CHECK(path != NULL);
+    return path;
+}
+
+static struct sweep start_sweep(void)
+{
+    struct sweep sweep = { .said = memfd_create("said", MFD_CLOEXEC) };
+    CHECK(sweep.said >= 0 && (sweep.pid = fork()) >= 0);
+    if (sweep.pid == 0) {
+        CHECK(dup2(sweep.said, 1) == 1);
+        execl(command(), "tmpshim", "sweep", "--state-dir", state(), (char *)NULL);
         CHECKF(0, "exec %s", command());
     }
-    return pid;
+    return sweep;
+}
+
+static void end_sweep(const struct sweep *sweep)
+{
+    char said[4096] = "";
+    int status = ended(sweep->pid);
+    CHECK(pread(sweep->said, said, sizeof said - 1, 0) >= 0);
+    close(sweep->said);
+    CHECKF(exited(status, 0), "tmpshim sweep: status %#x\n%s", status, said);
 }
 
 static void sweep(void)
 {
-    int status = ended(start_sweep());
-    CHECKF(exited(status, 0), "tmpshim sweep: status %#x", status);
+    struct sweep sweep = start_sweep();
+    end_sweep(&sweep);
 }
 
 static void make_one_and_remove_it(const void *unused)
@@ -49,9 +89,7 @@ static void next_process(void)
 
 static int journals(void)
 {
-    const char *state = getenv("TMPSHIM_STATE_DIR");
-    CHECK(state != NULL);
-    return count_names(state, "");
+    return count_names(state(), "");
 }
 
 // So many processes each play the part, and are killed once all have: one that began later would recover from the others.

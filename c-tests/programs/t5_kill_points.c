@@ -84,7 +84,8 @@ int main(int argc, char **argv)
 {
     CHECK(argc > 1 && chdir(argv[1]) == 0);
     if (argc < 3) {
-        alone(observe);
+        alone();
+        observe();
         return 0;
     }
     return play(argv[2], scenarios, sizeof scenarios / sizeof *scenarios) ? 0 : 1;

@@ -100,7 +100,7 @@ left_after_release() {
 
 # What comes after a program that could not clean up for itself (D5).
 sweep() {
-    "${tmpshim:?TMPSHIM_BIN}" sweep >"$scratch/swept" 2>&1 || fail "tmpshim sweep: $(cat "$scratch/swept")"
+    "${tmpshim:?TMPSHIM_BIN}" sweep --state-dir "$scratch/state" >"$scratch/swept" 2>&1 || fail "tmpshim sweep: $(cat "$scratch/swept")"
 }
 
 assert_empty() {

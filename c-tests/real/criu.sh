@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # CRIU of Debian trixie, the newest release that has it: ended by a signal while apparmor_parser compiles a policy, it leaves
-# .criu.temp-aa-policy.* in its work directory. And dumping and restoring, which must work as before. D1 to D7.
-#
-# Besides the library it takes the command, in TMPSHIM_BIN.
+# .criu.temp-aa-policy.* in its work directory. And dumping and restoring, also of a container, whose root CRIU mounts below
+# a directory that it made with mkdtemp: that must work as before. D1 to D7.
 #
 # No AppArmor is needed: CRIU believes in one that consists of files. Everything happens in a PID namespace, for a restored
 # process wants its old number, and in a mount namespace whose root is trixie; a chroot would confuse what CRIU makes of the
@@ -16,7 +15,6 @@ if [ -z "${IN_NAMESPACES-}" ] && [ "$(id -u)" = 0 ] && unshare --mount --pid --f
         unshare --mount --propagation private --pid --fork --kill-child --mount-proc -- "$0" "$@"
     exit
 fi
-command=${TMPSHIM_BIN:?the absolute path of tmpshim}
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
 # shellcheck source=debian.sh
@@ -47,7 +45,8 @@ enter() {
     done
     install -m 755 "$library" "$new/libtmpshim.so"
     library=/libtmpshim.so
-    install -m 755 "$command" "$new/tmpshim"
+    install -m 755 "${tmpshim:?TMPSHIM_BIN}" "$new/tmpshim"
+    tmpshim=/tmpshim
     cd "$new"
     pivot_root . old
     cd /
@@ -59,6 +58,16 @@ enter() {
 enter
 work=$directory/work
 mkdir "$work" "$scratch/bin"
+# A container's root. In it is what nobody wants to lose.
+container=$IN_NAMESPACES/container
+mkdir -p "$container"/{usr,proc,dev,old,precious}
+for name in bin lib lib64; do
+    ln -s "usr/$name" "$container/$name"
+done
+: >"$container/dev/null"
+echo precious >"$container/precious/file"
+# CRIU wants a mount as the root to restore.
+mount --bind "$container" "$container"
 
 # What must never be touched: beside the work directory, and in it under a name such as CRIU's own.
 canary=$directory/canary
@@ -67,12 +76,12 @@ echo sings >"$canary/file"
 echo sings >"$canary/below/file"
 echo sings >"$work/.criu.temp-aa-policy.canary/P"
 canaries() {
-    (cd "$directory" && find canary work/.criu.temp-aa-policy.canary -type f -printf '%p %m %T@ ' -exec cat {} \; -o -printf '%p %m\n' | sort)
+    find "$canary" "$work/.criu.temp-aa-policy.canary" "$container" ! -name numbers \
+        \( -type f -printf '%p %m %T@ ' -exec cat {} \; -o -printf '%p %m\n' \) | sort
 }
 mounts() {
     sed -E 's/^([^ ]+ ){4}([^ ]+) .* - ([^ ]+) .*/\2 \3/' /proc/self/mountinfo
 }
-canaries_before=$(canaries)
 
 # Two processes, with a pipe between them. A SIGUSR1 to the first makes the second write the next number into a file: that
 # both live, what they remember and what they have open can be seen there.
@@ -96,15 +105,36 @@ POSIX::sigsuspend($none) while 1;
 PERL
 
 last_number() {
-    [ "$(tail -n 1 "$scratch/numbers" 2>/dev/null)" = "$1" ]
+    [ "$(tail -n 1 "$numbers" 2>/dev/null)" = "$1" ]
 }
 no_process() {
     ! kill -0 "$1" 2>/dev/null
 }
-start_target() {
-    rm -f "$scratch/numbers"
+cat >"$scratch/container.sh" <<'SH'
+set -e
+mount --bind /usr usr
+mount -t proc proc proc
+mount --bind /dev/null dev/null
+pivot_root . old
+cd /
+umount --lazy /old
+exec perl /target.pl /numbers </dev/null >/dev/null 2>&1
+SH
+cp "$scratch/target.pl" "$container/target.pl"
+
+start_target() { # plain|container
+    numbers=$scratch/numbers dump_options=() restore_options=()
     # In a session of its own, for a terminal would have to be dumped as well.
-    setsid perl "$scratch/target.pl" "$scratch/numbers" </dev/null >/dev/null 2>&1 &
+    if [ "$1" = plain ]; then
+        rm -f "$numbers"
+        setsid perl "$scratch/target.pl" "$numbers" </dev/null >/dev/null 2>&1 &
+    else
+        numbers=$container/numbers
+        dump_options=(--external 'mnt[/usr]:usr' --external 'mnt[/dev/null]:null')
+        restore_options=(--external 'mnt[usr]:/usr' --external 'mnt[null]:/dev/null' --root "$container")
+        rm -f "$numbers"
+        (cd "$container" && exec setsid unshare --mount --propagation private sh "$scratch/container.sh") &
+    fi
     target=$!
     children+=("$target")
     until_true 10 "the target is ready" last_number ready
@@ -127,13 +157,11 @@ target_answers() {
 policies() {
     find "$work" -mindepth 1 -maxdepth 1 -name '.criu.temp-aa-policy.*' ! -name '*.canary' -printf '%f\n'
 }
-# Nothing may be left in the work directory but CRIU's own files, nor anywhere else.
-nothing_left() { # WHEN
-    local left
+# Nothing may be left in the work directory but CRIU's own files, nor anywhere else, unless a JOURNAL is to be expected.
+nothing_left() { # WHEN [JOURNAL]
     equal "directories in the work directory $1" "" "$(find "$work" -mindepth 1 -type d ! -path '*.canary' -printf '%f ')"
     equal "names of ours $1" "" "$(find "$directory" -name '.tmpshim-*' -printf '%P ')"
-    left=$(left_after_release "$TMPSHIM_STATE_DIR")
-    equal "the state directory $1" "" "$left"
+    [ -n "${2-}" ] || equal "the state directory $1" "" "$(left_after_release "$TMPSHIM_STATE_DIR")"
     equal "/tmp of trixie $1" "" "$(find /tmp -mindepth 1 -maxdepth 1 -name '.*' -printf '%p ')"
     equal "mounts $1" "$mounts_before" "$(mounts)"
     equal "the canaries $1" "$canaries_before" "$(canaries)"
@@ -142,38 +170,50 @@ last_words() {
     tail -n 3 "$work/log" 2>/dev/null
 }
 criu_does() { # HOW COMMAND [OPTION...]
+    # What it has found out about the kernel it keeps; finding out takes directories, and the next one shall make its own.
+    rm -f /run/criu.kdat
     run "$1" criu "$2" --images-dir "$scratch/images" --work-dir "$work" --log-file log "${@:3}"
 }
 
-# A dump and a restore. CRIU forks past libc, waits for any child, and maps a process of its own choice over itself.
+# A dump and a restore. CRIU forks past libc, waits for any child, and ends by mapping another program over itself.
+canaries_before=$(canaries)
 mounts_before=$(mounts)
-for how in without with; do
-    start_target
-    target_answers "before the dump"
-    mkdir "$scratch/images"
-    criu_does $how dump --tree "$target"
-    if [ $how = without ] && [ "$status" != 0 ]; then
-        skip "CRIU cannot dump on this machine: $(last_words)"
-    fi
-    [ "$status" = 0 ] || fail "criu dump must succeed $how the library; $(seen) $(last_words)"
-    until_true 10 "the target that was dumped $how the library is gone" no_process "$target"
-    until_true 10 "the target's child is gone" no_process "$second"
-    nothing_left "after a dump $how the library"
-
-    criu_does $how restore --restore-detached
-    if [ $how = without ] && [ "$status" != 0 ]; then
-        skip "CRIU cannot restore on this machine: $(last_words)"
-    fi
-    [ "$status" = 0 ] || fail "criu restore must succeed $how the library; $(seen) $(last_words)"
-    target_answers "restored $how the library"
-    for process in "$target" "$second"; do
-        if grep libtmpshim "/proc/$process/maps" || find "/proc/$process/fd" -lname '*tmpshim*' ! -lname "$scratch/numbers" | grep .; then
-            fail "process $process, restored $how the library, has something of it"
+for kind in plain container; do
+    for how in without with; do
+        start_target $kind
+        target_answers "before the dump"
+        mkdir "$scratch/images"
+        criu_does $how dump --tree "$target" "${dump_options[@]}"
+        if [ "$kind $how" = "plain without" ] && [ "$status" != 0 ]; then
+            skip "CRIU cannot dump on this machine: $(last_words)"
         fi
+        [ "$status" = 0 ] || fail "$kind: criu dump must succeed $how the library; $(seen) $(last_words)"
+        until_true 10 "the target that was dumped $how the library is gone" no_process "$target"
+        until_true 10 "the target's child is gone" no_process "$second"
+        nothing_left "after a dump $how the library, $kind"
+
+        criu_does $how restore --restore-detached "${restore_options[@]}"
+        if [ "$kind $how" = "plain without" ] && [ "$status" != 0 ]; then
+            skip "CRIU cannot restore on this machine: $(last_words)"
+        fi
+        [ "$status" = 0 ] || fail "$kind: criu restore must succeed $how the library; $(seen) $(last_words)"
+        target_answers "restored $how the library"
+        for process in "$target" "$second"; do
+            if grep tmpshim.so "/proc/$process/maps" || find "/proc/$process/fd" -lname "$TMPSHIM_STATE_DIR*" | grep .; then
+                fail "process $process, restored $how the library, has something of it"
+            fi
+        done
+        # CRIU's first child makes a directory in the container's mount namespace and removes it; then it turns into the
+        # container's first process, without an exec. So its journal is that of a process that lives.
+        if [ "$kind $how" = "container with" ]; then journal=yes; else journal=; fi
+        nothing_left "after a restore $how the library, $kind" $journal
+        end_target
+        if [ -n "$journal" ]; then
+            sweep
+            nothing_left "after the end of what was restored"
+        fi
+        rm -r "$scratch/images"
     done
-    nothing_left "after a restore $how the library"
-    end_target
-    rm -r "$scratch/images"
 done
 
 # AppArmor as CRIU sees it: a namespace with one profile, and processes that are in it.
@@ -184,9 +224,9 @@ echo 1.2 >$apparmor/features/domain/version
 echo P >$apparmor/policy/namespaces/NS/profiles/P.1/name
 echo policy >$apparmor/policy/namespaces/NS/profiles/P.1/raw_data
 : >$apparmor/policy/namespaces/NS/.replace
-# CRIU keeps what it has found out about the kernel.
+# CRIU keeps what it has found out about the kernel, and now it is another one.
 rm -f /run/criu.kdat
-start_target
+start_target plain
 for process in "$target" "$second"; do
     mount -t tmpfs tmpfs "/proc/$process/attr"
     mkdir "/proc/$process/attr/apparmor"
@@ -268,10 +308,57 @@ killed
 cut_short with TERM
 nothing_left "after the next criu"
 killed
-succeeds "tmpshim sweep" /tmpshim sweep
+sweep
 nothing_left "after tmpshim sweep"
-
 end_target
+
+# A restore that is killed once it has mounted the container's root below its directory, in the mount namespace of a process
+# that it has forked and that lives on. Nothing of that may be removed or unmounted from outside.
+rm -r /sys "$scratch/images"
+start_target container
+mounts_before=$(mounts)
+mkdir "$scratch/images"
+criu_does without dump --tree "$target" "${dump_options[@]}"
+[ "$status" = 0 ] || fail "criu dump must succeed; $(seen) $(last_words)"
+cat >"$scratch/action" <<'SH'
+#!/bin/sh
+[ "$CRTOOLS_SCRIPT_ACTION" = post-setup-namespaces ] || exit 0
+echo $$ >/proc/$PPID/fd/1
+exec sleep 1000
+SH
+chmod 755 "$scratch/action"
+roots() {
+    find /tmp -mindepth 1 -maxdepth 1 -name '.criu.mntns.*'
+}
+for how in without with; do
+    prefix=()
+    [ $how = with ] || prefix=(env -u LD_PRELOAD)
+    rm -f "$scratch/first" /run/criu.kdat
+    ending=$(end_of KILL "${prefix[@]}" criu restore --images-dir "$scratch/images" --work-dir "$work" --log-file log \
+        --restore-detached "${restore_options[@]}" --action-script "$scratch/action")
+    [ -s "$scratch/first" ] || fail "criu restore $how the library has run no script: $ending; $(last_words)"
+    action=$(cat "$scratch/first")
+    kill -KILL "$action"
+    until_true 10 "CRIU's script has ended" no_process "$action"
+    equal "directories that a killed restore has left $how the library" 1 "$(roots | wc -l)"
+    mounts_inside=$(cat "/proc/$target/mountinfo") || fail "the process that a killed restore forked must live"
+    grep -q " $(roots)" <<<"$mounts_inside" || fail "nothing is mounted below $(roots): $mounts_inside"
+    if [ $how = with ]; then
+        sweep
+        exists "$(roots)" "a directory that a forked process uses"
+        equal "mounts in the forked process" "$mounts_inside" "$(cat "/proc/$target/mountinfo")"
+    fi
+    equal "the canaries after a killed restore" "$canaries_before" "$(canaries)"
+    kill -KILL "$target"
+    until_true 10 "the process that a killed restore forked has ended" no_process "$target"
+    if [ $how = without ]; then
+        rmdir "$(roots)" || fail "what a killed restore leaves must be an empty directory"
+    else
+        sweep
+    fi
+    nothing_left "after a killed restore $how the library"
+done
+
 nobody_else() {
     set -- /proc/[0-9]*
     [ $# = 1 ]

@@ -49,6 +49,7 @@ impl Cleaner {
 
     /// The same for a record that another process has left in a file, made at `created` (nanoseconds since 1970): it may
     /// say anything. A file must have a name of ours and be closed; a directory cannot be older than its journal.
+    #[inline(never)]
     pub fn clean_dead(&mut self, record: &Record<'_>, contents: bool, created: u64) -> Outcome {
         if is_suspect(record, created) {
             return Outcome::Stuck(Stuck::Suspect);
@@ -115,6 +116,16 @@ fn removed_if_empty(directory: BorrowedFd<'_>, name: &CStr) -> Outcome {
     outcome
 }
 
+/// Whether the program has removed, renamed or replaced a directory itself. Never of one that is not confirmed: it may be
+/// about to be made.
+pub fn is_gone(record: &Record<'_>) -> bool {
+    let (Entry::Directory, Some(made)) = (record.entry, record.made) else { return false };
+    match identity::at(CWD, record.path) {
+        Ok(seen) => !seen.is_directory() || !seen.identity.is_same_file(&made),
+        Err(error) => matches!(error, Errno::NOENT | Errno::NOTDIR),
+    }
+}
+
 fn is_own(uid: u32) -> bool {
     uid == rustix::process::geteuid().as_raw()
 }
@@ -124,6 +135,7 @@ fn is_hidden_name(path: &[u8]) -> bool {
 }
 
 /// Removes a file's hidden name. Of an unconfirmed one only the name is known, and nobody else can have chosen it.
+#[inline(never)]
 fn remove_file(directory: BorrowedFd<'_>, name: &CStr, made: Option<&Identity>) -> Outcome {
     match identity::at(directory, name) {
         Ok(seen) if FileType::from_raw_mode(seen.mode) != FileType::RegularFile => Outcome::NotThere,

@@ -31,6 +31,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 /// Where the pattern goes on if what it begins with matches `byte`.
+#[inline(never)]
 fn step(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     let (&first, after) = pattern.split_first()?;
     if first == b'['

@@ -46,6 +46,7 @@ impl Identity {
     }
 
     /// Whether it is the same file, through whatever mount it is seen.
+    #[inline(never)]
     pub fn is_same_file(&self, other: &Self) -> bool {
         Self { mount: 0, ..*self } == Self { mount: 0, ..*other }
     }

@@ -22,7 +22,7 @@ use crate::mapping::Shared;
 use crate::name::{Kind, Name};
 use crate::settings::Cleanup;
 use crate::sys;
-use crate::text::Text;
+use crate::text::{Text, until_nul};
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::mem::{MaybeUninit, offset_of};
@@ -155,7 +155,24 @@ struct Segment {
 struct Holder {
     start: AtomicU64,
     pid: AtomicU32,
-    reserved: u32,
+    /// `FREE_PLACE` to `TAKEN_PLACE`.
+    place: AtomicU32,
+}
+
+const FREE_PLACE: u32 = 0;
+/// Somebody is writing to it.
+const BUSY_PLACE: u32 = 1;
+const TAKEN_PLACE: u32 = 2;
+
+impl Holder {
+    /// Takes the place into our hands.
+    fn take(&self, from: u32) -> bool {
+        self.place.compare_exchange(from, BUSY_PLACE, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    fn process(&self) -> Process {
+        Process::new(self.pid.load(Ordering::Relaxed), self.start.load(Ordering::Relaxed))
+    }
 }
 
 /// The first page of a journal.
@@ -226,6 +243,7 @@ impl Own {
     ///
     /// # Errors
     /// What a system call answered; ENAMETOOLONG where the path is too long. Nothing is left then.
+    #[inline(never)]
     pub fn make(directory: &Fd, state: &[u8], cleanup: Cleanup, program: &[u8]) -> Result<Self, Errno> {
         const ATTEMPTS: u32 = 16;
         for _ in 0..ATTEMPTS {
@@ -338,12 +356,12 @@ impl Header {
 
     /// Where the file is.
     pub fn path(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.path).unwrap_or(c"")
+        until_nul(&self.path).unwrap_or(c"")
     }
 
     /// The owner's program.
     pub fn program(&self) -> &[u8] {
-        CStr::from_bytes_until_nul(&self.program).map_or(b"", CStr::to_bytes)
+        until_nul(&self.program).map_or(b"", CStr::to_bytes)
     }
 
     /// The owner, by its number in its own PID namespace.
@@ -387,35 +405,55 @@ impl Header {
         self.ended.store(ENDED | cleanup_code(cleanup), Ordering::Release);
     }
 
-    /// Notes a process that still needs what stands here. Says whether there was room.
-    pub fn hold(&self, process: &Process) -> bool {
+    /// Notes a process that still needs what stands here, where there is room, or a place whose process has ended. Several
+    /// processes may do that at once.
+    pub fn hold(&self, process: &Process) {
+        let is_free = |holder: &&Holder| holder.take(FREE_PLACE);
+        let is_left = |holder: &&Holder| !holder.process().is_alive() && holder.take(TAKEN_PLACE);
+        let place = self.holders.iter().find(is_free).or_else(|| self.holders.iter().find(is_left));
+        if let Some(holder) = place {
+            holder.start.store(process.start, Ordering::Relaxed);
+            holder.pid.store(process.pid, Ordering::Relaxed);
+            holder.place.store(TAKEN_PLACE, Ordering::Release);
+        }
+    }
+
+    /// The process needs it no more.
+    pub fn let_go(&self, pid: u32) {
         for holder in &self.holders {
-            if holder.pid.load(Ordering::Relaxed) == 0 {
-                holder.start.store(process.start, Ordering::Relaxed);
-                holder.pid.store(process.pid, Ordering::Release);
-                return true;
+            if holder.pid.load(Ordering::Relaxed) == pid && holder.take(TAKEN_PLACE) {
+                holder.pid.store(0, Ordering::Relaxed);
+                holder.place.store(FREE_PLACE, Ordering::Release);
             }
         }
-        false
     }
 
     /// Those processes.
     pub fn holders(&self) -> impl Iterator<Item = Process> {
-        let known = self.holders.iter().map(|holder| {
-            let pid = holder.pid.load(Ordering::Acquire);
-            Process::new(pid, holder.start.load(Ordering::Relaxed))
-        });
-        known.take_while(|process| process.pid != 0)
+        let noted = self.holders.iter().filter(|holder| holder.place.load(Ordering::Acquire) == TAKEN_PLACE);
+        noted.map(Holder::process).filter(|process| process.pid != 0)
+    }
+
+    /// Lets `change` write to the header of the journal that this is a read-only view of.
+    pub fn change(&self, change: impl FnOnce(&Self)) {
+        let Some(file) = self.reopen() else { return };
+        let Ok(mapping) = Shared::map(file.as_fd(), 0, HEADER) else { return };
+        // SAFETY: a page of a file that is as long, which holds integers only.
+        change(unsafe { mapping.start().cast().as_ref() });
+    }
+
+    /// The file, if it still is where it was.
+    fn reopen(&self) -> Option<Fd> {
+        let file = openat(CWD, self.path(), OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let seen = fstat(file.as_fd()).ok()?;
+        let is_it = (seen.st_dev, seen.st_ino) == (self.device, self.inode) && seen.st_size >= HEADER as i64;
+        is_it.then_some(file)
     }
 
     /// Makes the file longer by `count` slots of `size` bytes, and maps them for this process alone. They are all zero.
     /// Nothing where the file cannot be reached any more (chroot, another user by now) or the filesystem is full.
     pub fn extend(&self, size: usize, count: u32) -> Option<NonNull<u8>> {
-        let file = openat(CWD, self.path(), OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let seen = fstat(file.as_fd()).ok()?;
-        if (seen.st_dev, seen.st_ino) != (self.device, self.inode) {
-            return None;
-        }
+        let file = self.reopen()?;
         let length = (size * count as usize).next_multiple_of(HEADER);
         let offset = self.length.fetch_add(length as u64, Ordering::AcqRel);
         write_zeros(&file, offset, length as u64).ok()?;
@@ -435,7 +473,7 @@ pub enum Refusal {
     Locked,
     /// Somebody else has removed it.
     Gone,
-    /// Its owner was killed before anything stood in it.
+    /// Its owner was killed before anything stood in it. `take` has removed it.
     Blank,
     /// No plain file, or of another user.
     Foreign,
@@ -492,7 +530,7 @@ impl Journal {
     /// Opens the file `name` and takes its lock.
     ///
     /// # Errors
-    /// Why it is not to be touched. `Blank` is said with the lock taken, so that the file may be removed.
+    /// Why it is not to be touched.
     pub fn take(directory: BorrowedFd<'_>, name: &CStr) -> Result<Self, Refusal> {
         Self::open(directory, name, true)
     }
@@ -534,7 +572,13 @@ impl Journal {
         let read = read_at(&file, bytes, 0).map_err(Refusal::Refused)?;
         // SAFETY: integers only, for which any bytes are values.
         let header = unsafe { header.assume_init() };
-        Self::judge(&header, read, length)?;
+        let judged = Self::judge(&header, read, length);
+        if lock && judged == Err(Refusal::Blank) {
+            // Here, because the lock goes with `file`: its owner may be about to take it, and looks then whether the file
+            // still has a name.
+            let _ = unlinkat(directory, name, AtFlags::empty());
+        }
+        judged?;
         Ok(Self { file, length, header })
     }
 
@@ -597,29 +641,29 @@ impl Journal {
             let fits = end.is_some_and(|end| end <= self.length) && offset >= HEADER as u64;
             match size {
                 0 => {}
-                SMALL if fits => kept += self.each_in::<SMALL>(offset, count, &mut each),
-                LARGE if fits => kept += self.each_in::<LARGE>(offset, count, &mut each),
+                SMALL | LARGE if fits => kept += self.each_in(size, offset, count, &mut each),
                 _ => kept += 1,
             }
         }
         kept
     }
 
-    fn each_in<const SIZE: usize>(&self, start: u64, count: u32, each: &mut impl FnMut(&Record<'_>) -> Fate) -> u32 {
+    fn each_in(&self, size: usize, start: u64, count: u32, each: &mut dyn FnMut(&Record<'_>) -> Fate) -> u32 {
         const CHUNK: usize = 8192;
-        let at_once = (CHUNK / SIZE) as u32;
+        let at_once = CHUNK.checked_div(size).unwrap_or(1) as u32;
         let mut kept = 0;
         let mut chunk = Chunk([0u8; CHUNK]);
         let mut end = count;
         while end > 0 {
             let first = end.saturating_sub(at_once);
-            let offset = start + u64::from(first) * SIZE as u64;
-            let Some(bytes) = chunk.0.get_mut(..(end - first) as usize * SIZE) else { return kept + 1 };
+            let offset = start + u64::from(first) * size as u64;
+            let Some(bytes) = chunk.0.get_mut(..(end - first) as usize * size) else { return kept + 1 };
             if !read_at(&self.file, bytes, offset).is_ok_and(|read| read == bytes.len()) {
                 return kept + 1;
             }
-            for (index, slot) in bytes.as_chunks::<SIZE>().0.iter().enumerate().rev() {
-                let fate = match Record::parse(slot) {
+            for index in (0..end - first).rev() {
+                let start = index as usize * size;
+                let fate = match Record::parse(bytes.get(start..start + size).unwrap_or(&[])) {
                     Parsed::Nothing => continue,
                     Parsed::Damaged => Fate::Keep,
                     Parsed::Record(record) => each(&record),
@@ -628,24 +672,13 @@ impl Journal {
                     kept += 1;
                 } else {
                     // So that nobody comes back to it, and takes what has its path by then for it.
-                    let state = offset + (index * SIZE) as u64 + offset_of!(Slot, state) as u64;
+                    let state = offset + start as u64 + offset_of!(Slot, state) as u64;
                     let _ = pwrite(&self.file, &FREE.to_ne_bytes(), state);
                 }
             }
             end = first;
         }
         kept
-    }
-
-    /// Writes the header's changing part, so that others see `end` and `hold`.
-    pub fn save(&self) {
-        let start = offset_of!(Header, ended);
-        // SAFETY: inside of the structure, which is borrowed.
-        let bytes = unsafe {
-            let first = core::ptr::from_ref(&self.header).cast::<u8>().add(start);
-            core::slice::from_raw_parts(first, size_of::<Header>() - start)
-        };
-        let _ = pwrite(&self.file, bytes, start as u64);
     }
 }
 
@@ -680,6 +713,7 @@ pub enum Parsed<'a> {
 
 impl<'a> Record<'a> {
     /// Reads a slot: any bytes, of any length. A pure function.
+    #[inline(never)]
     pub fn parse(bytes: &'a [u8]) -> Parsed<'a> {
         let Some((fixed, path)) = bytes.split_at_checked(SLOT) else { return Parsed::Damaged };
         // SAFETY: as many bytes as the structure has, read wherever they lie; integers only.
@@ -688,9 +722,8 @@ impl<'a> Record<'a> {
         if matches!(state, FREE | BUSY) {
             return Parsed::Nothing;
         }
-        let Some(path) = path.get(..=slot.length as usize).and_then(|path| CStr::from_bytes_with_nul(path).ok()) else {
-            return Parsed::Damaged;
-        };
+        let path = until_nul(path).filter(|path| path.count_bytes() == slot.length as usize);
+        let Some(path) = path else { return Parsed::Damaged };
         let made = match state {
             INTENT | INTENT_HELD => None,
             LIVE | LIVE_HELD if slot.identity_sum == sum_identity(&slot.identity) => Some(slot.identity),

@@ -6,6 +6,7 @@
 use crate::fd::openat;
 use crate::sys;
 use crate::text::Text;
+use core::ffi::CStr;
 use rustix::fs::{CWD, Mode, OFlags, stat};
 use rustix::io::Errno;
 
@@ -37,10 +38,7 @@ impl Process {
 
     /// The calling process.
     pub fn current() -> Self {
-        let pid = sys::getpid();
-        // Where /proc is another namespace's, it speaks of others.
-        let is_told = number_in_proc() == pid;
-        Self::new(pid, status(pid).filter(|_| is_told).map_or(0, |status| status.start))
+        Self::new(sys::getpid(), read_status(c"/proc/self/stat").map_or(0, |status| status.start))
     }
 
     /// Whether it lives. A zombie does not. Where its start time is not known, on either side, any process with its number
@@ -49,7 +47,9 @@ impl Process {
         if self.pid == 0 || sys::kill(self.pid, 0) == Err(Errno::SRCH) {
             return false;
         }
-        status(self.pid).is_none_or(|status| {
+        // Where /proc is another namespace's, it speaks of others.
+        let is_told = number_in_proc() == sys::getpid();
+        status(self.pid).filter(|_| is_told).is_none_or(|status| {
             !status.is_zombie && (self.start == 0 || status.start == 0 || status.start == self.start)
         })
     }
@@ -104,7 +104,11 @@ pub fn each_child(mut each: impl FnMut(Process)) {
 fn status(pid: u32) -> Option<Status> {
     let mut path = Text::<32>::new();
     path.push(b"/proc/").push_decimal(pid.into()).push(b"/stat");
-    let file = openat(CWD, path.as_c_str()?, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    read_status(path.as_c_str()?)
+}
+
+fn read_status(path: &CStr) -> Option<Status> {
+    let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let mut text = [0u8; 512];
     let length = rustix::io::read(&file, &mut text).ok()?;
     parse(text.get(..length)?)

@@ -2,6 +2,7 @@
 
 use crate::fd::Fd;
 use crate::sys;
+use crate::text::until_nul;
 use core::ffi::CStr;
 use rustix::fd::AsFd;
 
@@ -15,7 +16,7 @@ pub fn each_name(directory: &Fd, buffer: &mut [u8], mut each: impl FnMut(&CStr))
         let Some(mut unread) = buffer.get(..length).filter(|unread| !unread.is_empty()) else { return };
         while let Some(size) = unread.get(16..).and_then(|from| from.first_chunk()).copied().map(u16::from_ne_bytes) {
             let Some((entry, rest)) = unread.split_at_checked(size.into()) else { return };
-            if let Some(name) = entry.get(NAME..).and_then(|name| CStr::from_bytes_until_nul(name).ok())
+            if let Some(name) = entry.get(NAME..).and_then(until_nul)
                 && !matches!(name.to_bytes(), b"." | b"..")
             {
                 each(name);

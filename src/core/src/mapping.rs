@@ -102,6 +102,11 @@ impl Shared {
         Ok(Self(Mapping { start: NonNull::new(start.cast()).ok_or(Errno::NOMEM)?, length }))
     }
 
+    /// Its first byte, on a page boundary.
+    pub fn start(&self) -> NonNull<u8> {
+        self.0.start()
+    }
+
     /// Keeps it for as long as the process lives.
     pub fn leak(self) -> NonNull<u8> {
         self.0.leak()

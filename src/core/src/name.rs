@@ -4,6 +4,7 @@
 //! showing it after the file was unlinked (T7). No table, no descriptor and no attribute is needed for that.
 
 use crate::fd::openat;
+use crate::text::until_nul;
 use core::ffi::CStr;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -81,7 +82,7 @@ impl Name {
 
     /// For system calls.
     pub fn as_c_str(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
+        until_nul(&self.0).unwrap_or(c"")
     }
 
     /// Without the closing NUL.

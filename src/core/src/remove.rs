@@ -10,6 +10,7 @@ use crate::fd::{Fd, openat, openat2};
 use crate::identity::{self, Identity};
 use crate::mapping::Mapping;
 use crate::sys;
+use crate::text::until_nul;
 use core::ffi::CStr;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, fchmod, seek, unlinkat};
@@ -131,6 +132,7 @@ impl Remover {
             if !contents {
                 return Outcome::NotEmpty;
             }
+            wait_for_releases(rounds);
             rounds += 1;
             match self.empty(parent, name, made) {
                 Ok(true) if rounds < PASSES => {}
@@ -141,6 +143,7 @@ impl Remover {
     }
 
     /// Removes what the directory holds. Says whether anything went, so that looking again may help.
+    #[inline(never)]
     fn empty(&mut self, parent: BorrowedFd<'_>, name: &CStr, made: &Identity) -> Result<bool, Errno> {
         let top = match self.open(parent, name) {
             Err(Errno::ACCESS) => {
@@ -220,6 +223,7 @@ impl Remover {
     }
 
     /// One level up, removing the directory that was just emptied. Stays where looking through it again may help.
+    #[inline(never)]
     fn leave(&mut self, depth: &mut usize) -> Result<(), Moved> {
         let Some(&mut below) = self.level(*depth) else { return Err(Moved) };
         let Some(above) = self.level(*depth - 1) else { return Err(Moved) };
@@ -236,7 +240,7 @@ impl Remover {
             }
         }
         let Some(&mut above) = self.level(*depth - 1) else { return Err(Moved) };
-        let name = CStr::from_bytes_until_nul(&below.name).map_err(|_| Moved)?;
+        let name = until_nul(&below.name).ok_or(Moved)?;
         match self.unlink(*depth - 1, above.fd, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {
                 if let Some(above) = self.level(*depth - 1) {
@@ -246,6 +250,7 @@ impl Remover {
             Err(Errno::NOTEMPTY | Errno::EXIST) if below.progress && below.passes < PASSES => {
                 // SAFETY: open, as above.
                 let _ = seek(unsafe { sys::borrow(below.fd) }, SeekFrom::Start(0));
+                wait_for_releases(below.passes);
                 if let Some(level) = self.level(*depth) {
                     level.again();
                 }
@@ -302,6 +307,7 @@ impl Remover {
         unlinkat(directory, name, flags)
     }
 
+    #[inline(never)]
     fn descend(&mut self, fd: RawFd, name: &CStr) -> Step {
         // SAFETY: the current level's descriptor.
         let directory = unsafe { sys::borrow(fd) };
@@ -358,11 +364,13 @@ impl Remover {
         sys::chmod_open(child.as_fd(), 0o700)
     }
 
+    #[inline(never)]
     fn note(&mut self, stuck: Stuck) {
         self.stuck.get_or_insert(stuck);
     }
 
     /// The next entry at this level, `.` and `..` left out; nothing at the end.
+    #[inline(never)]
     fn next_entry(&mut self, depth: usize) -> Option<Entry> {
         loop {
             let level = *self.level(depth)?;
@@ -461,6 +469,7 @@ struct Entry {
 
 impl Entry {
     /// Reads a `linux_dirent64`: inode (8 bytes), offset (8), record length (2), type (1), name.
+    #[inline(never)]
     fn parse(bytes: &[u8]) -> Option<(Self, u32)> {
         const NAME: usize = 19;
         let offset = u64::from_ne_bytes(*bytes.get(8..)?.first_chunk()?);
@@ -481,13 +490,21 @@ impl Entry {
     }
 
     fn name(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.name).unwrap_or(c"")
+        until_nul(&self.name).unwrap_or(c"")
     }
 }
 
 fn parent_of(directory: BorrowedFd<'_>) -> Option<Fd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(directory, c"..", flags, Mode::empty()).ok()
+}
+
+/// A FUSE server may hear of a file's last close after its unlinking, and renames it until then (`.fuse_hidden…`): what was
+/// emptied twice and is not empty gets a millisecond.
+fn wait_for_releases(passes: u32) {
+    if passes >= 2 {
+        sys::sleep_a_millisecond();
+    }
 }
 
 /// Of a level, which may have been closed already.

@@ -70,6 +70,7 @@ impl Values {
     }
 
     /// Which of the words it is, 0 where there are none; nothing where it is not accepted.
+    #[inline(never)]
     fn choice(self, value: &[u8]) -> Option<usize> {
         let accepted = match self {
             Self::Globs | Self::Names => value.len() <= 4000,

@@ -17,13 +17,14 @@ pub const CWD: RawFd = libc::AT_FDCWD;
 /// The size of the kernel's signal set in bytes (x86-64 and AArch64), which is not libc's.
 const SIGSET_SIZE: usize = 8;
 
-/// Makes a system call with up to six arguments. Unused ones may hold anything.
+/// Makes a system call with up to six arguments. Unused ones may hold anything: where they are not even initialised, the
+/// registers for them keep what they have, and nothing is written to them.
 ///
 /// # Safety
 /// As for the system call: every pointer argument must be valid for what the kernel does with it, or be one whose
 /// refusal (EFAULT) is wanted.
 #[inline]
-pub unsafe fn raw(number: libc::c_long, arguments: [usize; 6]) -> isize {
+pub unsafe fn raw(number: libc::c_long, arguments: [MaybeUninit<usize>; 6]) -> isize {
     let [a, b, c, d, e, f] = arguments;
     let result: isize;
     #[cfg(target_arch = "x86_64")]
@@ -78,9 +79,9 @@ pub unsafe fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
 
 macro_rules! call {
     ($number:expr $(, $argument:expr)*) => {{
-        let mut arguments = [0usize; 6];
+        let mut arguments = [MaybeUninit::uninit(); 6];
         let mut _next = arguments.iter_mut();
-        $( if let Some(slot) = _next.next() { *slot = $argument as usize; } )*
+        $( if let Some(slot) = _next.next() { slot.write($argument as usize); } )*
         // SAFETY: forwarded to the function around it, which states what its pointers must be.
         check(unsafe { raw($number, arguments) })
     }};
@@ -91,7 +92,7 @@ macro_rules! call {
 /// # Safety
 /// `path` is only read by the kernel: any value is allowed, a bad one is EFAULT. Declared unsafe because the descriptor
 /// that comes back is not yet owned by anything.
-#[inline]
+#[inline(never)]
 pub unsafe fn openat(directory: RawFd, path: *const c_char, flags: i32, mode: u32) -> Result<RawFd, Errno> {
     call!(libc::SYS_openat, directory as isize, path, flags as isize, mode).map(|fd| fd as RawFd)
 }
@@ -409,6 +410,13 @@ pub fn exit_group(status: i32) -> ! {
 pub fn wait_while(word: &core::sync::atomic::AtomicU32, value: u32) {
     let timeout: [i64; 2] = [0, 100_000_000];
     let _ = call!(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT as isize, value, timeout.as_ptr());
+}
+
+/// Sleeps for a millisecond, or until a signal comes (clock_nanosleep(2)).
+pub fn sleep_a_millisecond() {
+    let time: [i64; 2] = [0, 1_000_000];
+    let none = core::ptr::null::<u8>();
+    let _ = call!(libc::SYS_clock_nanosleep, libc::CLOCK_MONOTONIC as isize, 0usize, time.as_ptr(), none);
 }
 
 /// Wakes everybody that waits on `word`.

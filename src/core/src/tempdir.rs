@@ -81,6 +81,7 @@ pub unsafe fn make(
 ///
 /// # Safety
 /// `place` can be read.
+#[inline(never)]
 unsafe fn choose(place: *mut [u8; 6], tracker: &Tracker) -> Result<[u8; 6], Errno> {
     static WRITABLE: AtomicUsize = AtomicUsize::new(usize::MAX);
     const PAGE: usize = 4096;
@@ -162,25 +163,39 @@ pub unsafe fn note(directory: RawFd, path: *const c_char, tracker: &Tracker) {
     }
 }
 
-/// Records a directory that the program made with mkdir, if its path matches `TMPSHIM_TRACK`. Says whether it did.
-/// There is no announcement: under a name that the program chose, something else may have been before.
+/// Records a directory that the program is about to make with mkdir, if its path matches `TMPSHIM_TRACK`: to be given to
+/// [`settle`]. It is announced if it is to be as mkdtemp makes them, 0700, and nothing has the name: who finds an
+/// announcement believes it of such a directory only, and under a name of the program's choice there may be another.
 ///
 /// # Safety
-/// `path` is what mkdirat(2) has just succeeded with.
-pub unsafe fn track(directory: RawFd, path: *const c_char, settings: &Settings<'_>, tracker: &Tracker) -> bool {
+/// `path` can be read up to its NUL.
+pub unsafe fn track<'a>(
+    directory: RawFd,
+    path: *const c_char,
+    mode: u32,
+    settings: &Settings<'_>,
+    tracker: &'a Tracker,
+) -> Option<Ticket<'a>> {
     // SAFETY: as this function's own contract.
     let name = unsafe { CStr::from_ptr(path) }.to_bytes();
     let end = name.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
     let mut path_now = Text::new();
     if !name.get(..end).is_some_and(|name| absolute(directory, name, &mut path_now)) {
-        return false;
+        return None;
     }
     if !crate::glob::any_matches(settings.track, path_now.as_bytes()) || !settings.wants(path_now.as_bytes()) {
-        return false;
+        return None;
     }
-    let Some(ticket) = tracker.reserve(path_now.as_bytes(), Entry::Directory) else { return false };
-    confirm(ticket, directory, path);
-    true
+    let ticket = tracker.reserve(path_now.as_bytes(), Entry::Directory)?;
+    if mode & 0o7777 == 0o700 && sys::exists(directory, path) == Err(Errno::NOENT) {
+        ticket.announce();
+    }
+    Some(ticket)
+}
+
+/// The directory of `ticket` was made, or was not.
+pub fn settle(ticket: Ticket<'_>, made: bool, directory: RawFd, path: *const c_char) {
+    if made { confirm(ticket, directory, path) } else { ticket.abandon() }
 }
 
 /// Writes the path from the root, as it is now: the program may change its directory later. Says whether there is one

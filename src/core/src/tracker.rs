@@ -13,7 +13,7 @@
 
 mod slots;
 
-use crate::clean::{Cleaner, remove_if_closed};
+use crate::clean::{Cleaner, is_gone, remove_if_closed};
 use crate::fd::Fd;
 use crate::identity::Identity;
 use crate::journal::{self, BUSY, Fate, HEADER, Header, INTENT, Journal, LIVE, Life, Own, Refusal};
@@ -205,6 +205,7 @@ impl Tracker {
     }
 
     /// Makes the journal of this process, and leaves the state directory open. Nothing where none can be had.
+    #[inline(never)]
     fn open_journal(&self, page: &Page) -> Option<Fd> {
         let settings = (self.surroundings.settings)();
         let uid = rustix::process::geteuid().as_raw();
@@ -241,16 +242,11 @@ impl Tracker {
             if mark(name.to_bytes()).is_none_or(|mark| mark.kind != Kind::Journal) {
                 return;
             }
-            match Journal::take(state.as_fd(), name) {
-                Ok(journal) => match journal.life(&own, namespace) {
-                    Life::Former if !former => page.has_former.store(1, Ordering::Relaxed),
-                    Life::Dead | Life::Former => self.clean_dead(&journal, state, name, &mut cleaner),
-                    Life::Alive | Life::Unknown => {}
-                },
-                Err(Refusal::Blank) => {
-                    let _ = unlinkat(state, name, AtFlags::empty());
-                }
-                Err(_) => {}
+            let Ok(journal) = Journal::take(state.as_fd(), name) else { return };
+            match journal.life(&own, namespace) {
+                Life::Former if !former => page.has_former.store(1, Ordering::Relaxed),
+                Life::Dead | Life::Former => self.clean_dead(&journal, state, name, &mut cleaner),
+                Life::Alive | Life::Unknown => {}
             }
         });
     }
@@ -416,7 +412,8 @@ impl Tracker {
     /// The end of this process: removes everything that it made and nobody removed, and what its dead ancestors have left
     /// if it is the last one that could use it. Any thread, also in a signal handler, on a stack of its own. All signals
     /// of the calling thread wait until it is done. Where another thread is at it already, waits for that one first.
-    pub fn clean_up(&self, cleanup: Cleanup, ending: Ending) {
+    /// Without `as_heir`, ancestors are not looked after; where nothing else was tracked, no system call is made then.
+    pub fn clean_up(&self, cleanup: Cleanup, ending: Ending, as_heir: bool) {
         // SAFETY: the pointer is null or a page that is never unmapped.
         let Some(page) = (unsafe { self.page.load(Ordering::Acquire).as_ref() }) else { return };
         match page.stage.load(Ordering::Acquire) {
@@ -433,11 +430,13 @@ impl Tracker {
                     {
                         self.sweep(page, &state, true);
                     }
-                    self.inherit(ending);
+                    if as_heir {
+                        self.inherit(ending);
+                    }
                 });
             }
             // Wiped: this is a forked child that has made nothing itself, or shares the memory of one.
-            NOBODY if self.inherited().next().is_some() && kin::owns_its_memory() => {
+            NOBODY if as_heir && self.inherited().next().is_some() && kin::owns_its_memory() => {
                 on_fresh_stack(|| self.inherit(ending));
             }
             _ => {}
@@ -448,9 +447,7 @@ impl Tracker {
     fn end(&self, page: &Page, cleanup: Cleanup, ending: Ending) {
         let header = page.journal();
         // Both are said before the lock is given up: who is the last one may go by them from then on.
-        let is_held = ending == Ending::Orderly
-            && page.has_directories()
-            && note_children(|child| header.is_none_or(|header| header.hold(child)));
+        let is_held = ending == Ending::Orderly && page.has_directories() && note_children(header);
         if let Some(header) = header {
             header.end(cleanup);
         }
@@ -479,6 +476,10 @@ impl Tracker {
                 cleaner.clean(&record, cleanup != Cleanup::Empty)
             } else if !is_directory && record.made.is_some_and(|made| remove_if_closed(record.path, &made)) {
                 Outcome::Removed
+            } else if is_last && is_gone(&record) {
+                // Nothing for the children to hold, and so no journal. Who is not the last leaves that to who is: it may be
+                // in a chroot, where the path leads elsewhere.
+                Outcome::NotThere
             } else {
                 Outcome::Stuck(Stuck::InUse)
             };
@@ -518,6 +519,7 @@ impl Tracker {
     }
 
     /// The locks that this process has from those it comes from, its parent's first.
+    #[inline(never)]
     fn inherited(&self) -> impl Iterator<Item = *mut Header> {
         // SAFETY: the pointer is null or a page that is never unmapped.
         let page = unsafe { self.page.load(Ordering::Acquire).as_ref() };
@@ -530,17 +532,26 @@ impl Tracker {
     fn inherit(&self, ending: Ending) {
         let mut own = None;
         while let Some(held) = self.inherited().next() {
-            let mut path = Text::<PATH_MAX>::new();
             // SAFETY: a mapping of this size that fork has handed down; it is given up only below.
-            path.push(unsafe { (*held).path() }.to_bytes());
+            let header = unsafe { &*held };
+            let mut path = Text::<PATH_MAX>::new();
+            path.push(header.path().to_bytes());
+            // It may have been noted, before it could be known whether it would start another program. And what it has
+            // started itself may need what its ancestor made. Both before the lock is given up, as in `end`.
+            let pid = sys::getpid();
+            let has_children = ending == Ending::Orderly && sys::has_children();
+            if has_children || header.holders().any(|holder| holder.pid == pid) {
+                header.change(|header| {
+                    header.let_go(pid);
+                    if has_children {
+                        note_children(Some(header));
+                    }
+                });
+            }
             self.let_go(held);
             let Some((state, Ok(journal))) = path.as_c_str().and_then(take) else { continue };
             let own = own.get_or_insert_with(Process::current);
             if journal.life(own, kin::pid_namespace()) != Life::Dead {
-                continue;
-            }
-            if ending == Ending::Orderly && note_children(|child| journal.header().hold(child)) {
-                journal.save();
                 continue;
             }
             let Some((_, name)) = split(path.as_bytes()) else { continue };
@@ -566,11 +577,13 @@ fn open_state_of(journal: &CStr) -> Option<Fd> {
     state::open(path.as_c_str()?, rustix::process::geteuid().as_raw()).ok()
 }
 
-/// Notes the living children of this process, until there is no room. Says whether there is one.
-fn note_children(mut note: impl FnMut(&Process) -> bool) -> bool {
+/// Notes the living children of this process. Says whether there is one.
+fn note_children(journal: Option<&Header>) -> bool {
     let mut any = false;
     kin::each_child(|child| {
-        note(&child);
+        if let Some(journal) = journal {
+            journal.hold(&child);
+        }
         any = true;
     });
     any

@@ -15,6 +15,7 @@ pub(crate) fn get() -> c_int {
 }
 
 /// Sets it.
+#[inline(never)]
 pub(crate) fn set(value: c_int) {
     // SAFETY: as above.
     unsafe { *__errno_location() = value }

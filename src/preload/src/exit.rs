@@ -1,7 +1,7 @@
 //! The ways a process ends by itself (D2).
 
 use crate::next::Next;
-use crate::process::{TRACKER, settings};
+use crate::process::{IS_SANDBOXED, TRACKER, settings};
 use crate::signal;
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr::null_mut;
@@ -39,7 +39,8 @@ pub(crate) fn clean_up(end: End) {
         End::Status(_) => Ending::Orderly,
         End::Signal => Ending::Signal,
     };
-    TRACKER.clean_up(cleanup, ending);
+    // A forked child that has locked itself in may be killed for a call that its sandbox does not know.
+    TRACKER.clean_up(cleanup, ending, !IS_SANDBOXED.load(Ordering::Relaxed));
 }
 
 type OnExit = unsafe extern "C" fn(extern "C" fn(c_int, *mut c_void), *mut c_void) -> c_int;
@@ -68,14 +69,14 @@ unsafe extern "C" fn raw_abort() -> ! {
     sys::exit_group(127)
 }
 
-static ON_EXIT: Next<OnExit> = Next::new(c"on_exit", no_on_exit);
-static AT_QUICK_EXIT: Next<AtQuickExit> = Next::new(c"at_quick_exit", no_at_quick_exit);
-static CXA_AT_QUICK_EXIT: Next<CxaAtQuickExit> = Next::new(c"__cxa_at_quick_exit", no_cxa_at_quick_exit);
-static EXIT: Next<Exit> = Next::new(c"exit", raw_exit);
-static QUICK_EXIT: Next<Exit> = Next::new(c"quick_exit", raw_exit);
-static UNDERSCORE_EXIT: Next<Exit> = Next::new(c"_exit", raw_exit);
-static CAPITAL_EXIT: Next<Exit> = Next::new(c"_Exit", raw_exit);
-static ABORT: Next<unsafe extern "C" fn() -> !> = Next::new(c"abort", raw_abort);
+static ON_EXIT: Next<OnExit> = Next::new(c"on_exit");
+static AT_QUICK_EXIT: Next<AtQuickExit> = Next::new(c"at_quick_exit");
+static CXA_AT_QUICK_EXIT: Next<CxaAtQuickExit> = Next::new(c"__cxa_at_quick_exit");
+static EXIT: Next<Exit> = Next::new(c"exit");
+static QUICK_EXIT: Next<Exit> = Next::new(c"quick_exit");
+static UNDERSCORE_EXIT: Next<Exit> = Next::new(c"_exit");
+static CAPITAL_EXIT: Next<Exit> = Next::new(c"_Exit");
+static ABORT: Next<unsafe extern "C" fn() -> !> = Next::new(c"abort");
 
 /// libc tells the status at the end of exit(3).
 static HAS_ON_EXIT: AtomicBool = AtomicBool::new(false);
@@ -87,9 +88,9 @@ static STATUS: AtomicI32 = AtomicI32::new(0);
 pub(crate) fn prepare() {
     // SAFETY: as on_exit(3), at_quick_exit(3) and the C++ ABI say; no handle, so that nothing runs them at dlclose.
     unsafe {
-        HAS_ON_EXIT.store(ON_EXIT.get()(at_exit, null_mut()) == 0, Ordering::Relaxed);
-        if CXA_AT_QUICK_EXIT.get()(at_quick_exit_with, null_mut()) != 0 {
-            AT_QUICK_EXIT.get()(at_quick_exit);
+        HAS_ON_EXIT.store(ON_EXIT.get(no_on_exit)(at_exit, null_mut()) == 0, Ordering::Relaxed);
+        if CXA_AT_QUICK_EXIT.get(no_cxa_at_quick_exit)(at_quick_exit_with, null_mut()) != 0 {
+            AT_QUICK_EXIT.get(no_at_quick_exit)(at_quick_exit);
         }
     }
 }
@@ -130,7 +131,7 @@ unsafe extern "C" fn raw_start_main(
     sys::exit_group(unsafe { main(count, arguments, arguments.offset(count as isize + 1)) })
 }
 
-static START_MAIN: Next<StartMain> = Next::new(c"__libc_start_main", raw_start_main);
+static START_MAIN: Next<StartMain> = Next::new(c"__libc_start_main");
 static MAIN: AtomicUsize = AtomicUsize::new(0);
 
 /// musl does not tell anybody what main returned: it goes through here. glibc has on_exit, and its main is left alone.
@@ -161,7 +162,7 @@ pub(crate) unsafe extern "C" fn __libc_start_main(
         handed_on = noting_main;
     }
     // SAFETY: the program's own arguments, handed on.
-    unsafe { START_MAIN.get()(handed_on, count, arguments, initialise, finish, loader_finish, stack_end) }
+    unsafe { START_MAIN.get(raw_start_main)(handed_on, count, arguments, initialise, finish, loader_finish, stack_end) }
 }
 
 /// exit(3).
@@ -169,7 +170,7 @@ pub(crate) unsafe extern "C" fn __libc_start_main(
 pub(crate) unsafe extern "C" fn exit(status: c_int) -> ! {
     STATUS.store(status, Ordering::Relaxed);
     // SAFETY: the program's own argument, handed on.
-    unsafe { EXIT.get()(status) }
+    unsafe { EXIT.get(raw_exit)(status) }
 }
 
 /// quick_exit(3).
@@ -177,7 +178,7 @@ pub(crate) unsafe extern "C" fn exit(status: c_int) -> ! {
 pub(crate) unsafe extern "C" fn quick_exit(status: c_int) -> ! {
     STATUS.store(status, Ordering::Relaxed);
     // SAFETY: the program's own argument, handed on.
-    unsafe { QUICK_EXIT.get()(status) }
+    unsafe { QUICK_EXIT.get(raw_exit)(status) }
 }
 
 /// _exit(2). Any thread, also in a signal handler, after fork and in a vfork child.
@@ -185,7 +186,7 @@ pub(crate) unsafe extern "C" fn quick_exit(status: c_int) -> ! {
 pub(crate) unsafe extern "C" fn _exit(status: c_int) -> ! {
     clean_up(End::Status(status));
     // SAFETY: the program's own argument, handed on.
-    unsafe { UNDERSCORE_EXIT.get()(status) }
+    unsafe { UNDERSCORE_EXIT.get(raw_exit)(status) }
 }
 
 /// `_Exit`(3), the same.
@@ -193,7 +194,7 @@ pub(crate) unsafe extern "C" fn _exit(status: c_int) -> ! {
 pub(crate) unsafe extern "C" fn _Exit(status: c_int) -> ! {
     clean_up(End::Status(status));
     // SAFETY: the program's own argument, handed on.
-    unsafe { CAPITAL_EXIT.get()(status) }
+    unsafe { CAPITAL_EXIT.get(raw_exit)(status) }
 }
 
 /// abort(3). With SIGABRT at its default, our handler cleans up. Where the program catches it and its handler returns,
@@ -208,5 +209,5 @@ pub(crate) unsafe extern "C" fn abort() -> ! {
         signal::back_to_default(libc::SIGABRT);
     }
     // SAFETY: as abort(3).
-    unsafe { ABORT.get()() }
+    unsafe { ABORT.get(raw_abort)() }
 }

@@ -1,7 +1,7 @@
 //! The doors to open(2), all of them (T1).
 
 use crate::errno;
-use crate::next::{CORE, Door, OPENAT, OPENAT2, Open, OpenAt, raw_open, raw_openat, raw_openat2};
+use crate::next::{CORE, Next, OPENAT, OPENAT2, Open, OpenAt, raw_open, raw_openat, raw_openat2};
 use crate::process::{HAS_KEPT, HAS_STOOD_IN, SURVEY, TRACKER, log, settings};
 use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::Ordering;
@@ -64,7 +64,7 @@ fn path_of(request: &Request) -> &[u8] {
 /// A door with the shape of open(2), the first time or for O_TMPFILE.
 #[cold]
 #[inline(never)]
-fn open_slowly(next: &Door<Open>, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
+fn open_slowly(next: &Next<Open>, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     let next = next.get(raw_open);
     // SAFETY: the program's own arguments, handed on.
     let native = move || unsafe { next(path, flags, mode) };
@@ -77,7 +77,7 @@ fn open_slowly(next: &Door<Open>, path: *const c_char, flags: c_int, mode: mode_
 /// A door with the shape of openat(2), the first time or for O_TMPFILE.
 #[cold]
 #[inline(never)]
-fn openat_slowly(next: &Door<OpenAt>, directory: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
+fn openat_slowly(next: &Next<OpenAt>, directory: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int {
     let next = next.get(raw_openat);
     // SAFETY: the program's own arguments, handed on.
     let native = move || unsafe { next(directory, path, flags, mode) };
@@ -90,7 +90,7 @@ fn openat_slowly(next: &Door<OpenAt>, directory: c_int, path: *const c_char, fla
 /// Doors with the shape of open(2), and the next in line of each.
 macro_rules! doors_like_open {
     ($($name:ident, $next:ident, $text:literal;)*) => {$(
-        static $next: Door<Open> = Door::new($text);
+        static $next: Next<Open> = Next::new($text);
 
         /// open(2). Any thread, also in a signal handler and after fork.
         #[unsafe(no_mangle)]
@@ -131,7 +131,7 @@ doors_like_open! {
     __open64, UNDERSCORE_OPEN64, c"__open64";
 }
 
-static OPENAT64: Door<OpenAt> = Door::new(c"openat64");
+static OPENAT64: Next<OpenAt> = Next::new(c"openat64");
 
 doors_like_openat! {
     openat, OPENAT;
@@ -154,7 +154,7 @@ unsafe extern "C" fn raw_openat_2(directory: c_int, path: *const c_char, flags: 
 /// The doors that programs compiled with `_FORTIFY_SOURCE` take where they give no mode.
 macro_rules! fortified_doors {
     ($($name:ident, $next:ident, $text:literal, $type:ty, $raw:ident, $plain:expr, ($($directory:ident)?);)*) => {$(
-        static $next: Door<$type> = Door::new($text);
+        static $next: Next<$type> = Next::new($text);
 
         /// open(2) without a mode.
         #[unsafe(no_mangle)]

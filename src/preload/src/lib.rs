@@ -12,6 +12,7 @@ mod file;
 mod link;
 mod next;
 mod process;
+mod sandbox;
 mod signal;
 mod syscall;
 mod tempdir;

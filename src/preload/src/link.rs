@@ -1,7 +1,7 @@
 //! linkat (T7).
 
 use crate::errno;
-use crate::next::{CORE, Door, LINKAT, raw_linkat};
+use crate::next::{CORE, LINKAT, Next, raw_linkat};
 use crate::process::{HAS_KEPT, HAS_STOOD_IN, TRACKER, log, settings};
 use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::Ordering;
@@ -86,7 +86,7 @@ pub(crate) fn link(link: &Link, native: &dyn Fn() -> c_int) -> c_int {
     give_name(&mut source, link, before)
 }
 
-static FCHMOD: Door<unsafe extern "C" fn(c_int, mode_t) -> c_int> = Door::new(c"fchmod");
+static FCHMOD: Next<unsafe extern "C" fn(c_int, mode_t) -> c_int> = Next::new(c"fchmod");
 
 unsafe extern "C" fn raw_fchmod(fd: c_int, mode: mode_t) -> c_int {
     // SAFETY: only its number is looked at; a closed one is EBADF.

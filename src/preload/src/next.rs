@@ -11,42 +11,14 @@ use tmpshim_core::next::Next as Core;
 use tmpshim_core::sys;
 
 /// A function that is looked for when it is first wanted. Lock-free: threads that look at the same time find the same.
+/// Who asks says what to call where there is none, the system call itself for the most part: a pointer to that in here
+/// would be one more that the loader has to relocate.
 pub(crate) struct Next<F: Copy + 'static> {
-    own: Own,
-    kind: PhantomData<F>,
-}
-
-impl<F: Copy> Next<F> {
-    /// `instead` is what to call where there is none: the system call itself.
-    pub(crate) const fn new(name: &'static core::ffi::CStr, instead: F) -> Self {
-        assert!(size_of::<F>() == size_of::<usize>());
-        // SAFETY: `F` is a function pointer, which a pointer holds as it is.
-        let instead = unsafe { core::mem::transmute_copy::<F, *const ()>(&instead) };
-        Self { own: Own { entry: Entry::new(name), instead }, kind: PhantomData }
-    }
-
-    /// The function.
-    #[inline]
-    pub(crate) fn get(&self) -> F {
-        // SAFETY: the address of a function of this very signature: `F` is a function pointer, and the hook that is
-        // declared for the same name is checked against libc's declaration.
-        unsafe { core::mem::transmute_copy::<*const (), F>(&self.own.get()) }
-    }
-
-    /// Whether there is one besides the system call.
-    pub(crate) fn exists(&self) -> bool {
-        self.own.entry.exists()
-    }
-}
-
-/// As [`Next`], where who asks says what to call if there is none: a pointer less that the loader has to relocate, for
-/// families that ask in one place.
-pub(crate) struct Door<F: Copy + 'static> {
     entry: Entry,
     kind: PhantomData<F>,
 }
 
-impl<F: Copy> Door<F> {
+impl<F: Copy> Next<F> {
     pub(crate) const fn new(name: &'static core::ffi::CStr) -> Self {
         assert!(size_of::<F>() == size_of::<usize>());
         Self { entry: Entry::new(name), kind: PhantomData }
@@ -56,7 +28,8 @@ impl<F: Copy> Door<F> {
     /// of its own, so that what is not ours costs a test and a jump and nothing is saved on the stack.
     #[inline]
     pub(crate) fn known(&self) -> Option<F> {
-        // SAFETY: as in `Next::get`.
+        // SAFETY: the address of a function of this very signature: `F` is a function pointer, and the hook that is
+        // declared for the same name is checked against libc's declaration.
         self.entry.found.get().map(|address| unsafe { core::mem::transmute_copy::<usize, F>(&address.get()) })
     }
 
@@ -65,8 +38,13 @@ impl<F: Copy> Door<F> {
     pub(crate) fn get(&self, instead: F) -> F {
         // SAFETY: `F` is a function pointer, which a pointer holds as it is.
         let instead = unsafe { core::mem::transmute_copy::<F, *const ()>(&instead) };
-        // SAFETY: as in `Next::get`.
+        // SAFETY: as above.
         unsafe { core::mem::transmute_copy::<*const (), F>(&self.entry.get(instead)) }
+    }
+
+    /// Whether there is one.
+    pub(crate) fn exists(&self) -> bool {
+        self.entry.exists()
     }
 }
 
@@ -100,22 +78,6 @@ impl Entry {
     }
 }
 
-/// With the address of a function to call instead.
-struct Own {
-    entry: Entry,
-    instead: *const (),
-}
-
-// SAFETY: the address of a function is good in every thread; the rest is shareable by itself.
-unsafe impl Sync for Own {}
-
-impl Own {
-    #[inline(never)]
-    fn get(&self) -> *const () {
-        self.entry.get(self.instead)
-    }
-}
-
 pub(crate) type Open = unsafe extern "C" fn(*const c_char, c_int, libc::mode_t) -> c_int;
 pub(crate) type OpenAt = unsafe extern "C" fn(c_int, *const c_char, c_int, libc::mode_t) -> c_int;
 pub(crate) type OpenAt2 = unsafe extern "C" fn(c_int, *const c_char, *const u8, usize) -> c_int;
@@ -123,11 +85,11 @@ pub(crate) type LinkAt = unsafe extern "C" fn(c_int, *const c_char, c_int, *cons
 pub(crate) type MkDir = unsafe extern "C" fn(*const c_char, libc::mode_t) -> c_int;
 pub(crate) type MkDirAt = unsafe extern "C" fn(c_int, *const c_char, libc::mode_t) -> c_int;
 
-pub(crate) static OPENAT: Door<OpenAt> = Door::new(c"openat");
-pub(crate) static OPENAT2: Door<OpenAt2> = Door::new(c"openat2");
-pub(crate) static LINKAT: Door<LinkAt> = Door::new(c"linkat");
-pub(crate) static MKDIR: Next<MkDir> = Next::new(c"mkdir", raw_mkdir);
-pub(crate) static MKDIRAT: Next<MkDirAt> = Next::new(c"mkdirat", raw_mkdirat);
+pub(crate) static OPENAT: Next<OpenAt> = Next::new(c"openat");
+pub(crate) static OPENAT2: Next<OpenAt2> = Next::new(c"openat2");
+pub(crate) static LINKAT: Next<LinkAt> = Next::new(c"linkat");
+pub(crate) static MKDIR: Next<MkDir> = Next::new(c"mkdir");
+pub(crate) static MKDIRAT: Next<MkDirAt> = Next::new(c"mkdirat");
 
 fn answer(result: Result<c_int, Errno>) -> c_int {
     errno::answer(result, errno::get())
@@ -168,11 +130,11 @@ pub(crate) unsafe extern "C" fn raw_linkat(
     answer(sys::linkat(from, old, to, new, flags).map(|()| 0))
 }
 
-unsafe extern "C" fn raw_mkdir(path: *const c_char, mode: libc::mode_t) -> c_int {
+pub(crate) unsafe extern "C" fn raw_mkdir(path: *const c_char, mode: libc::mode_t) -> c_int {
     answer(sys::mkdirat(sys::CWD, path, mode).map(|()| 0))
 }
 
-unsafe extern "C" fn raw_mkdirat(directory: c_int, path: *const c_char, mode: libc::mode_t) -> c_int {
+pub(crate) unsafe extern "C" fn raw_mkdirat(directory: c_int, path: *const c_char, mode: libc::mode_t) -> c_int {
     answer(sys::mkdirat(directory, path, mode).map(|()| 0))
 }
 
@@ -189,10 +151,10 @@ pub(crate) static CORE: Core = Core {
     mkdirat: |directory, path, mode| {
         let made = if directory == sys::CWD {
             // SAFETY: as the core's caller promises.
-            unsafe { MKDIR.get()(path, mode) }
+            unsafe { MKDIR.get(raw_mkdir)(path, mode) }
         } else {
             // SAFETY: as the core's caller promises.
-            unsafe { MKDIRAT.get()(directory, path, mode) }
+            unsafe { MKDIRAT.get(raw_mkdirat)(directory, path, mode) }
         };
         errno::result(made).map(drop)
     },

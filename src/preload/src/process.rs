@@ -25,6 +25,9 @@ pub(crate) static HAS_STOOD_IN: AtomicBool = AtomicBool::new(false);
 /// Whether such a file has a hidden name.
 pub(crate) static HAS_KEPT: AtomicBool = AtomicBool::new(false);
 
+/// Whether this process, or one that it was forked from, has put on a seccomp filter.
+pub(crate) static IS_SANDBOXED: AtomicBool = AtomicBool::new(false);
+
 /// Where nothing is to be done: before the settings are read, and for ever in a set-uid program.
 static INERT: Settings<'static> = Settings { enabled: false, ..Settings::DEFAULT };
 static SETTINGS: OnceRef<'static, Settings<'static>> = OnceRef::new();

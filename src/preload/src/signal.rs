@@ -41,6 +41,7 @@ static GIVEN: [Given; LAST + 1] =
     [const { Given { flags: AtomicU64::new(0), restorer: AtomicU64::new(0), mask: AtomicU64::new(0) } }; LAST + 1];
 
 /// Signals whose default is to end the process, with a core file or without. 32 and 33 are libc's own.
+#[inline(never)]
 const fn is_terminating(signal: c_int) -> bool {
     !matches!(
         signal,
@@ -112,6 +113,7 @@ fn stand_in_for_default(signal: c_int) {
     }
 }
 
+#[inline(never)]
 fn ours(signal: c_int) -> KernelSigaction {
     // An overflowing stack leaves no other place, and Go crashes on a handler that does not switch. But where a thread
     // has given the kernel too little, the frame cannot be written there, and the program would end with SIGSEGV.
@@ -240,17 +242,29 @@ extern "C" fn restorer() {
 /// done, so that in a program of one thread it finds either what was there before or what is there after. (With more
 /// threads the kernel may give it to another one in between.)
 fn settled<T>(signal: c_int, call: impl FnOnce() -> T) -> T {
-    if !WATCHING.load(Ordering::Relaxed) || !is_terminating(signal) {
-        return call();
-    }
-    let mask = sys::block_signals(1 << (signal - 1));
+    let held = hold(signal);
     let answer = call();
-    stand_in(signal);
-    sys::set_signal_mask(mask);
+    settle(signal, held);
     answer
 }
 
+/// Lets the signal wait, if what comes next may leave the default for it. Gives the mask that was there.
+#[inline(never)]
+fn hold(signal: c_int) -> Option<u64> {
+    let matters = WATCHING.load(Ordering::Relaxed) && is_terminating(signal);
+    matters.then(|| sys::block_signals(1 << (signal - 1)))
+}
+
+#[inline(never)]
+fn settle(signal: c_int, held: Option<u64>) {
+    if let Some(mask) = held {
+        stand_in(signal);
+        sys::set_signal_mask(mask);
+    }
+}
+
 /// The handler that the program gave, for one of ours.
+#[inline(never)]
 fn shown(signal: c_int, handler: usize) -> usize {
     if handler == (on_signal as *const ()).addr() {
         SIG_DFL
@@ -270,7 +284,7 @@ unsafe extern "C" fn raw_sigaction(_: c_int, _: *const libc::sigaction, _: *mut 
 
 macro_rules! sigactions {
     ($($name:ident, $next:ident, $text:literal;)*) => {$(
-        static $next: Next<SigAction> = Next::new($text, raw_sigaction);
+        static $next: Next<SigAction> = Next::new($text);
 
         /// sigaction(2). Any thread, also in a signal handler and after fork.
         #[unsafe(no_mangle)]
@@ -280,7 +294,7 @@ macro_rules! sigactions {
             old: *mut libc::sigaction,
         ) -> c_int {
             // SAFETY: the program's own arguments, handed on.
-            unsafe { sigaction_by($next.get(), signal, new, old) }
+            unsafe { sigaction_by($next.get(raw_sigaction), signal, new, old) }
         }
     )*};
 }
@@ -334,16 +348,20 @@ unsafe extern "C" fn raw_signal(_: c_int, _: sighandler_t) -> sighandler_t {
 
 macro_rules! signals {
     ($($name:ident, $next:ident, $text:literal;)*) => {$(
-        static $next: Next<Signal> = Next::new($text, raw_signal);
+        static $next: Next<Signal> = Next::new($text);
 
         /// signal(2). Any thread, also in a signal handler and after fork.
         #[unsafe(no_mangle)]
         pub(crate) unsafe extern "C" fn $name(signal: c_int, handler: sighandler_t) -> sighandler_t {
-            // SAFETY: the program's own arguments, handed on.
-            let old = settled(signal, || unsafe { $next.get()(signal, handler) });
-            shown(signal, old)
+            signal_by($next.get(raw_signal), signal, handler)
         }
     )*};
+}
+
+fn signal_by(next: Signal, signal: c_int, handler: sighandler_t) -> sighandler_t {
+    // SAFETY: the program's own arguments, handed on.
+    let old = settled(signal, || unsafe { next(signal, handler) });
+    shown(signal, old)
 }
 
 signals! {
@@ -354,7 +372,7 @@ signals! {
     __sysv_signal, UNDERSCORE_SYSV_SIGNAL, c"__sysv_signal";
 }
 
-static SIGSET: Next<Signal> = Next::new(c"sigset", raw_signal);
+static SIGSET: Next<Signal> = Next::new(c"sigset");
 
 /// sigset(3). It also lets a signal through that was held, before anything could be put in the default's place: so where
 /// the program asks for the default, libc only holds the signal, and it is let through here.
@@ -362,12 +380,12 @@ static SIGSET: Next<Signal> = Next::new(c"sigset", raw_signal);
 pub(crate) unsafe extern "C" fn sigset(signal: c_int, handler: sighandler_t) -> sighandler_t {
     let to_default = handler == SIG_DFL && WATCHING.load(Ordering::Relaxed) && is_terminating(signal);
     // SAFETY: the program's own arguments, handed on.
-    let old = unsafe { SIGSET.get()(signal, if to_default { SIG_HOLD } else { handler }) };
+    let old = unsafe { SIGSET.get(raw_signal)(signal, if to_default { SIG_HOLD } else { handler }) };
     let old = shown(signal, old);
     if to_default && old != libc::SIG_ERR {
         let default = MaybeUninit::<libc::sigaction>::zeroed();
         // SAFETY: all zero is SIG_DFL without flags. Through libc, which leaves its own restorer.
-        unsafe { SIGACTION.get()(signal, default.as_ptr(), core::ptr::null_mut()) };
+        unsafe { SIGACTION.get(raw_sigaction)(signal, default.as_ptr(), core::ptr::null_mut()) };
         stand_in(signal);
         unblock(signal);
     } else if WATCHING.load(Ordering::Relaxed) {
@@ -384,7 +402,7 @@ unsafe extern "C" fn raw_siginterrupt(_: c_int, _: c_int) -> c_int {
     -1
 }
 
-static SIGINTERRUPT: Next<SigInterrupt> = Next::new(c"siginterrupt", raw_siginterrupt);
+static SIGINTERRUPT: Next<SigInterrupt> = Next::new(c"siginterrupt");
 
 /// siginterrupt(3): libc reads the disposition, changes a flag and writes it back. It gets the default to do that on.
 #[unsafe(no_mangle)]
@@ -395,7 +413,7 @@ pub(crate) unsafe extern "C" fn siginterrupt(signal: c_int, flag: c_int) -> c_in
             back_to_default(signal);
         }
         // SAFETY: the program's own arguments, handed on.
-        unsafe { SIGINTERRUPT.get()(signal, flag) }
+        unsafe { SIGINTERRUPT.get(raw_siginterrupt)(signal, flag) }
     })
 }
 
@@ -406,13 +424,13 @@ unsafe extern "C" fn raw_sigaltstack(_: *const libc::stack_t, _: *mut libc::stac
     -1
 }
 
-static SIGALTSTACK: Next<AltStack> = Next::new(c"sigaltstack", raw_sigaltstack);
+static SIGALTSTACK: Next<AltStack> = Next::new(c"sigaltstack");
 
 /// sigaltstack(2): a look at the size, because a frame that does not fit ends the process with SIGSEGV.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn sigaltstack(new: *const libc::stack_t, old: *mut libc::stack_t) -> c_int {
     // SAFETY: the program's own arguments, handed on.
-    let answer = unsafe { SIGALTSTACK.get()(new, old) };
+    let answer = unsafe { SIGALTSTACK.get(raw_sigaltstack)(new, old) };
     if answer == 0
         && !new.is_null()
         && !SMALL_STACK.load(Ordering::Relaxed)

@@ -4,8 +4,10 @@ use crate::exit::{End, clean_up};
 use crate::file::{openat2_through, tmpfile};
 use crate::link::{Link, link, may_name_a_descriptor};
 use crate::next::Next;
-use crate::tempdir::track_made;
+use crate::sandbox;
+use crate::tempdir::make_directory;
 use core::ffi::{c_int, c_long};
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use tmpshim_core::sys;
 use tmpshim_core::tmpfile::Request;
@@ -13,13 +15,13 @@ use tmpshim_core::tmpfile::plan::asks_for_tmpfile;
 
 type Syscall = unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
 
-static SYSCALL: Next<Syscall> = Next::new(c"syscall", raw_syscall);
+static SYSCALL: Next<Syscall> = Next::new(c"syscall");
 /// What [`syscall`] jumps to: found by the constructor, because there is no place to look for it in the middle of a jump.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// From the constructor.
 pub(crate) fn prepare() {
-    NEXT.store((SYSCALL.get() as *const ()).addr(), Ordering::Relaxed);
+    NEXT.store((SYSCALL.get(raw_syscall) as *const ()).addr(), Ordering::Relaxed);
 }
 
 unsafe extern "C" fn raw_syscall(
@@ -31,7 +33,7 @@ unsafe extern "C" fn raw_syscall(
     e: c_long,
     f: c_long,
 ) -> c_long {
-    let arguments = [a, b, c, d, e, f].map(|argument| argument as usize);
+    let arguments = [a, b, c, d, e, f].map(|argument| MaybeUninit::new(argument as usize));
     // SAFETY: the program's own call.
     match sys::check(unsafe { sys::raw(number, arguments) }) {
         Ok(value) => value as c_long,
@@ -72,6 +74,8 @@ pub(crate) unsafe extern "C" fn syscall(
         "je {look_at}",
         "cmp rdi, {openat2}",
         "je {look_at}",
+        "cmp rdi, {seccomp}",
+        "je {look_at}",
         "mov rax, [rip + {next}]",
         "test rax, rax",
         "jz {raw}",
@@ -83,6 +87,7 @@ pub(crate) unsafe extern "C" fn syscall(
         mkdirat = const libc::SYS_mkdirat,
         linkat = const libc::SYS_linkat,
         openat2 = const libc::SYS_openat2,
+        seccomp = const libc::SYS_seccomp,
         look_at = sym look_at,
         next = sym NEXT,
         raw = sym raw_syscall,
@@ -113,6 +118,8 @@ pub(crate) unsafe extern "C" fn syscall(
         "b.eq {look_at}",
         "cmp x0, #{openat2}",
         "b.eq {look_at}",
+        "cmp x0, #{seccomp}",
+        "b.eq {look_at}",
         "adrp x16, {next}",
         "ldr x16, [x16, :lo12:{next}]",
         "cbz x16, {raw}",
@@ -122,6 +129,7 @@ pub(crate) unsafe extern "C" fn syscall(
         mkdirat = const libc::SYS_mkdirat,
         linkat = const libc::SYS_linkat,
         openat2 = const libc::SYS_openat2,
+        seccomp = const libc::SYS_seccomp,
         look_at = sym look_at,
         next = sym NEXT,
         raw = sym raw_syscall,
@@ -138,12 +146,12 @@ unsafe extern "C" fn look_at(
     f: c_long,
 ) -> c_long {
     // SAFETY: the program's own arguments, handed on.
-    let native = &move || unsafe { SYSCALL.get()(number, a, b, c, d, e, f) as c_int };
+    let native = &move || unsafe { SYSCALL.get(raw_syscall)(number, a, b, c, d, e, f) as c_int };
     let answer = match number {
         #[cfg(target_arch = "x86_64")]
         libc::SYS_open if asks_for_tmpfile(b as c_int) => tmpfile(&request(sys::CWD, a, b, c), native),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_mkdir => track_made(sys::CWD, a as *const _, native()),
+        libc::SYS_mkdir => make_directory(sys::CWD, a as *const _, b as _, native),
         libc::SYS_openat if asks_for_tmpfile(c as c_int) => tmpfile(&request(a as c_int, b, c, d), native),
         // SAFETY: the program's own arguments, handed on.
         libc::SYS_openat2 => unsafe { openat2_through(a as c_int, b as _, c as _, d as usize, native) },
@@ -151,7 +159,12 @@ unsafe extern "C" fn look_at(
             let arguments = Link { from: a as c_int, old: b as _, to: c as c_int, new: d as _, flags: e as c_int };
             link(&arguments, native)
         }
-        libc::SYS_mkdirat => track_made(a as c_int, b as *const _, native()),
+        libc::SYS_mkdirat => make_directory(a as c_int, b as *const _, c as _, native),
+        libc::SYS_seccomp => {
+            let answer = native();
+            sandbox::note(answer.into());
+            answer
+        }
         libc::SYS_exit_group => {
             clean_up(End::Status(a as c_int));
             native()

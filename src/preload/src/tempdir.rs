@@ -1,7 +1,7 @@
 //! mkdtemp, and mkdir where `TMPSHIM_TRACK` asks for it (D1).
 
 use crate::errno;
-use crate::next::{CORE, MKDIR, MKDIRAT, Next};
+use crate::next::{CORE, MKDIR, MKDIRAT, Next, raw_mkdir, raw_mkdirat};
 use crate::process::{HAS_KEPT, TRACKER, program, settings};
 use core::ffi::{c_char, c_int};
 use core::ptr::null_mut;
@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use libc::mode_t;
 use tmpshim_core::settings::Cleanup;
 use tmpshim_core::sys;
-use tmpshim_core::tempdir::{make, note, track};
+use tmpshim_core::tempdir::{make, note, settle, track};
 
 const _: unsafe extern "C" fn(*mut c_char) -> *mut c_char = libc::mkdtemp;
 const _: unsafe extern "C" fn(*const c_char, mode_t) -> c_int = libc::mkdir;
@@ -19,7 +19,7 @@ const _: unsafe extern "C" fn(c_int, *const c_char, mode_t) -> c_int = libc::mkd
 
 type MakeDirectory = unsafe extern "C" fn(*mut c_char) -> *mut c_char;
 
-static MKDTEMP: Next<MakeDirectory> = Next::new(c"mkdtemp", own_mkdtemp);
+static MKDTEMP: Next<MakeDirectory> = Next::new(c"mkdtemp");
 
 /// mkdtemp without a record, where no libc has one.
 unsafe extern "C" fn own_mkdtemp(_: *mut c_char) -> *mut c_char {
@@ -46,7 +46,7 @@ fn is_tracked() -> bool {
 pub(crate) unsafe extern "C" fn mkdtemp(template: *mut c_char) -> *mut c_char {
     if !is_tracked() {
         // SAFETY: the program's own argument, handed on.
-        return unsafe { MKDTEMP.get()(template) };
+        return unsafe { MKDTEMP.get(own_mkdtemp)(template) };
     }
     if !sys::is_readable_string(template) {
         errno::set(libc::EFAULT);
@@ -65,31 +65,32 @@ pub(crate) unsafe extern "C" fn mkdtemp(template: *mut c_char) -> *mut c_char {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn mkdir(path: *const c_char, mode: mode_t) -> c_int {
     // SAFETY: the program's own arguments, handed on.
-    let made = unsafe { MKDIR.get()(path, mode) };
-    track_made(sys::CWD, path, made)
+    make_directory(sys::CWD, path, mode, &|| unsafe { MKDIR.get(raw_mkdir)(path, mode) })
 }
 
 /// mkdirat(2).
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn mkdirat(directory: c_int, path: *const c_char, mode: mode_t) -> c_int {
     // SAFETY: the program's own arguments, handed on.
-    let made = unsafe { MKDIRAT.get()(directory, path, mode) };
-    track_made(directory, path, made)
+    make_directory(directory, path, mode, &|| unsafe { MKDIRAT.get(raw_mkdirat)(directory, path, mode) })
 }
 
-/// Records a directory that the program has just made, where it is to be; hands its answer on.
-#[inline]
-pub(crate) fn track_made(directory: c_int, path: *const c_char, made: c_int) -> c_int {
-    if made == 0 {
-        let before = errno::get();
-        if !settings().track.is_empty() && is_tracked() {
-            // SAFETY: mkdirat has just succeeded with it.
-            unsafe { track(directory, path, settings(), &TRACKER) };
-        } else {
-            // SAFETY: as above.
-            unsafe { note(directory, path, &TRACKER) };
-        }
-        errno::set(before);
+/// Makes a directory by the program's own call, and records it where it is to be.
+pub(crate) fn make_directory(directory: c_int, path: *const c_char, mode: mode_t, native: &dyn Fn() -> c_int) -> c_int {
+    let settings = settings();
+    let ticket = if !settings.track.is_empty() && is_tracked() && sys::is_readable_string(path) {
+        // SAFETY: the line above has seen its NUL.
+        unsafe { track(directory, path, mode, settings, &TRACKER) }
+    } else {
+        None
+    };
+    let made = native();
+    // From here on only system calls, which leave errno as it is.
+    if let Some(ticket) = ticket {
+        settle(ticket, made == 0, directory, path);
+    } else if made == 0 {
+        // SAFETY: mkdirat has just succeeded with it.
+        unsafe { note(directory, path, &TRACKER) };
     }
     made
 }
@@ -106,14 +107,14 @@ unsafe extern "C" fn raw_unlinkat(directory: c_int, path: *const c_char, flags: 
     errno::answer(sys::unlinkat(directory, path, flags).map(|()| 0), errno::get())
 }
 
-static RMDIR: Next<RmDir> = Next::new(c"rmdir", raw_rmdir);
-static UNLINKAT: Next<UnlinkAt> = Next::new(c"unlinkat", raw_unlinkat);
+static RMDIR: Next<RmDir> = Next::new(c"rmdir");
+static UNLINKAT: Next<UnlinkAt> = Next::new(c"unlinkat");
 
 /// rmdir(2): a directory that only holds hidden names of files that were closed is empty to the program (T6).
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn rmdir(path: *const c_char) -> c_int {
     // SAFETY: the program's own argument, handed on.
-    let native = || unsafe { RMDIR.get()(path) };
+    let native = || unsafe { RMDIR.get(raw_rmdir)(path) };
     let before = errno::get();
     let answer = native();
     if answer != 0 && gave_up_names() { retry(native, before) } else { answer }
@@ -123,7 +124,7 @@ pub(crate) unsafe extern "C" fn rmdir(path: *const c_char) -> c_int {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn unlinkat(directory: c_int, path: *const c_char, flags: c_int) -> c_int {
     // SAFETY: the program's own arguments, handed on.
-    let native = || unsafe { UNLINKAT.get()(directory, path, flags) };
+    let native = || unsafe { UNLINKAT.get(raw_unlinkat)(directory, path, flags) };
     let before = errno::get();
     let answer = native();
     let is_rmdir = flags & libc::AT_REMOVEDIR != 0;

@@ -87,15 +87,9 @@ impl<'a> Sweeper<'a> {
         }
         match Journal::take(directory.as_fd(), name) {
             Ok(journal) => self.unlocked(journal, directory, name, &path, say),
-            Err(Refusal::Gone) => {}
+            Err(Refusal::Gone | Refusal::Blank) => {}
             Err(Refusal::Locked) => {
                 say(&Said::Living { journal: &path, header: seen.as_ref().ok().map(Journal::header) });
-            }
-            Err(Refusal::Blank) if self.dry => {}
-            Err(Refusal::Blank) => {
-                if let Err(error) = unlinkat(directory, name, AtFlags::empty()) {
-                    say(&Said::Left { path: &path, why: format!("{}; remove it by hand", text(error)) });
-                }
             }
             Err(refusal) => say(&Said::Left { path: &path, why: describe(refusal) }),
         }

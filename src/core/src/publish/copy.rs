@@ -3,6 +3,7 @@
 use crate::fd::{Fd, openat};
 use crate::mapping::Mapping;
 use crate::sys;
+use crate::text::until_nul;
 use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{
@@ -155,8 +156,9 @@ fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, buffer: &mut [u8]) 
     let Some((names, value)) = buffer.split_at_mut_checked(CHUNK) else { return Ok(()) };
     let length = flistxattr(from, &mut *names).unwrap_or(0);
     let mut has_acl = false;
-    for name in names.get(..length).unwrap_or(&[]).split_inclusive(|&byte| byte == 0) {
-        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
+    let mut names: &[u8] = names.get(..length).unwrap_or(&[]);
+    while let Some(name) = until_nul(names) {
+        names = names.get(name.count_bytes() + 1..).unwrap_or(&[]);
         has_acl |= name == ACCESS_ACL;
         let Ok(length) = fgetxattr(from, name, &mut *value) else { continue };
         let copied = fsetxattr(to, name, value.get(..length).unwrap_or(&[]), rustix::fs::XattrFlags::empty());

@@ -41,6 +41,7 @@ pub fn may_be_ours(refusal: Errno) -> bool {
 ///
 /// # Safety
 /// `path` can be read up to its NUL.
+#[inline(never)]
 pub unsafe fn publish(
     source: &mut Source,
     directory: RawFd,
@@ -154,6 +155,7 @@ fn give_name(parent: &Fd, hidden: &CStr, name: &CStr) -> Result<(), Errno> {
 }
 
 /// T6: the file still has its hidden name, so the kernel can link it as it is.
+#[inline(never)]
 fn publish_kept(source: &Source, parent: &Fd, name: &CStr, tracker: &Tracker) -> Result<(), Errno> {
     let link = source.link.as_bytes();
     // Not our record: a file that came from another process. Native linkat has seen it, and so it is its answer.

@@ -49,6 +49,7 @@ impl Survey {
 
     /// The answer for the filesystem of `directory`. A try that says nothing (no descriptor free, no right to create)
     /// is taken for "works" and not remembered.
+    #[inline(never)]
     pub fn ask(&self, directory: BorrowedFd<'_>, tracker: Option<&Tracker>) -> Unlinked {
         let filesystem = identity::filesystem(directory);
         if filesystem.is_some_and(|filesystem| filesystem.append_only) {
@@ -86,6 +87,7 @@ fn key(device: u64, mount: u64) -> u64 {
 }
 
 /// Does with a file of our own what programs do with theirs.
+#[inline(never)]
 fn attempt(directory: BorrowedFd<'_>, tracker: Option<&Tracker>) -> Option<Unlinked> {
     let name = Name::fresh(Kind::Probe).ok()?;
     let ticket = announce(directory, &name, tracker);

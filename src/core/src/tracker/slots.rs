@@ -9,6 +9,7 @@ use crate::journal::{
 };
 use crate::journal::{LARGE as LARGE_SIZE, SMALL as SMALL_SIZE};
 use crate::mapping::Mapping;
+use crate::text::until_nul;
 use core::ffi::CStr;
 use core::num::NonZeroU32;
 use core::ptr::{NonNull, null_mut};
@@ -61,6 +62,7 @@ pub(super) struct Place<'a> {
 
 impl Slots {
     /// A slot for the caller alone, in state `BUSY`.
+    #[inline(never)]
     pub(super) fn take(&self, shape: &'static Shape, journal: Option<&Header>) -> Option<Place<'_>> {
         if let Some(place) = self.pop(shape) {
             return Some(place);
@@ -231,7 +233,7 @@ impl<'a> Place<'a> {
             let length = (*self.slot.as_ptr()).length as usize + 1;
             core::slice::from_raw_parts(self.slot.as_ptr().add(1).cast::<u8>(), length.min(self.shape.room()))
         };
-        CStr::from_bytes_until_nul(bytes).unwrap_or(c"")
+        until_nul(bytes).unwrap_or(c"")
     }
 
     pub(super) fn write(&self, path: &[u8], entry: Entry) {

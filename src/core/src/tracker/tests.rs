@@ -43,7 +43,7 @@ impl Site {
 
     /// What was cleaned up at the end of this process.
     pub(crate) fn end(&self, cleanup: Cleanup) -> Vec<(CString, Outcome)> {
-        self.tracker.clean_up(cleanup, Ending::Orderly);
+        self.tracker.clean_up(cleanup, Ending::Orderly, true);
         REPORTS.take()
     }
 
@@ -127,7 +127,7 @@ fn d6_an_unconfirmed_directory_goes_only_if_empty_and_private() {
 
 extern "C" fn child(tracker: *mut libc::c_void) -> i32 {
     // SAFETY: the tracker outlives the child, which is waited for.
-    unsafe { &*tracker.cast::<Tracker>() }.clean_up(Cleanup::All, Ending::Orderly);
+    unsafe { &*tracker.cast::<Tracker>() }.clean_up(Cleanup::All, Ending::Orderly, true);
     0
 }
 
@@ -221,7 +221,7 @@ fn d5_the_next_that_tracks_something_removes_what_a_dead_one_left() {
     assert_eq!(names(&work), ["living", "next", "other"]);
     assert_eq!(site.journals().len(), 2);
     for tracker in [living, next] {
-        tracker.clean_up(Cleanup::All, Ending::Orderly);
+        tracker.clean_up(Cleanup::All, Ending::Orderly, true);
     }
     assert_eq!(names(&work), ["other"]);
     assert_eq!(site.journals(), Vec::<PathBuf>::new());
