@@ -409,6 +409,8 @@ fn d5_hostile_journals_harm_nothing_and_are_named() {
     // An empty one is what is left of a process that was killed at its first step.
     let blank = fresh();
     fs::write(&blank, "").unwrap();
+    site.sweep(&["--dry-run"]);
+    assert!(blank.exists());
     site.sweep(&[]);
     assert!(!blank.exists());
 }

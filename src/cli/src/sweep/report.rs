@@ -86,20 +86,19 @@ impl Line {
         Self { why: Some(why), ..Self::new(What::Left, path) }
     }
 
-    fn by(self, header: &Header) -> Self {
+    fn by(self, header: &Header, uid: u32) -> Self {
         let program = Some(String::from_utf8_lossy(header.program()).into_owned());
-        let uid = Some(rustix::process::geteuid().as_raw());
-        Self { program, pid: Some(header.owner().pid), uid, ..self }
+        Self { program, pid: Some(header.owner().pid), uid: Some(uid), ..self }
     }
 
-    /// What a sweeper has said; nothing where there is nothing to say.
-    pub(crate) fn of(said: &Said<'_>, dry: bool) -> Option<Self> {
+    /// What a sweeper has said, about what `uid` owns; nothing where there is nothing to say.
+    pub(crate) fn of(said: &Said<'_>, dry: bool, uid: u32) -> Option<Self> {
         Some(match said {
             Said::Left { path, why } => Self::left(path, why.clone()),
             Said::Living { journal, header } => {
                 let line = Self::new(What::Living, journal);
                 match header {
-                    Some(header) => line.by(header),
+                    Some(header) => line.by(header, uid),
                     None => line,
                 }
             }
@@ -114,7 +113,7 @@ impl Line {
                 let kind = if record.entry == Entry::Directory { Kind::Directory } else { Kind::File };
                 let journal = Some(journal.to_string_lossy().into_owned());
                 let line = Self { kind: Some(kind), journal, why: stays.clone(), ..Self::new(event, path_of(record)) };
-                line.by(header)
+                line.by(header, uid)
             }
         })
     }
