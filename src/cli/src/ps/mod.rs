@@ -3,7 +3,8 @@
 mod walk;
 
 use std::ffi::CString;
-use std::io::{IsTerminal, Write, stdout};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _, stdout};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -36,7 +37,8 @@ struct Program {
     state: State,
     pid: u32,
     uid: u32,
-    program: String,
+    #[serde(rename = "program")]
+    name: String,
     /// Of its journal, in seconds.
     age: u64,
     bytes: u64,
@@ -109,7 +111,7 @@ pub(crate) fn ps(options: &Options) -> Result<u8, Failure> {
     } else {
         text = table(&programs, width());
         if dead > 0 {
-            text += &format!("{dead} dead: tmpshim sweep removes what they left\n");
+            let _ = writeln!(text, "{dead} dead: tmpshim sweep removes what they left");
         }
     }
     let mut output = stdout().lock();
@@ -155,7 +157,7 @@ fn look_at(directory: &Directory, name: &CString) -> Option<Seen> {
         state,
         pid: header.owner().pid,
         uid: rustix::process::geteuid().as_raw(),
-        program: String::from_utf8_lossy(header.program()).into_owned(),
+        name: String::from_utf8_lossy(header.program()).into_owned(),
         age: now.saturating_sub(Duration::from_nanos(header.created())).as_secs(),
         bytes: 0,
         directories: Vec::new(),
@@ -199,8 +201,8 @@ fn table(programs: &[Program], width: Option<u16>) -> String {
     table.set_header(["PID", "UID", "PROGRAM", "DIRECTORIES", "FILES", "BYTES", "AGE", "STATE DIRECTORY"]);
     for program in programs {
         let name = match program.state {
-            State::Living => shown(&program.program),
-            State::Unknown => format!("{} (living or dead)", shown(&program.program)),
+            State::Living => shown(&program.name),
+            State::Unknown => format!("{} (living or dead)", shown(&program.name)),
         };
         table.add_row([
             program.pid.to_string(),
@@ -247,7 +249,7 @@ mod tests {
             state: State::Living,
             pid: 12,
             uid: 7,
-            program: "criu\u{1b}".to_owned(),
+            name: "criu\u{1b}".to_owned(),
             age: 93_784,
             bytes: 4096,
             directories: vec![Made { path: "/x".to_owned(), bytes: Some(4096) }],

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, flock, fstat, mkdirat, statat, unlinkat};
 use rustix::io::Errno;
@@ -21,7 +22,6 @@ use tmpshim_core::event::Event;
 use tmpshim_core::name;
 use tmpshim_core::settings::{Log, Settings, TABLE};
 use tmpshim_core::state;
-use tmpshim_core::sys;
 
 use crate::state::{Directory, FAMILY, Objection, places};
 use crate::sweep::sweeper::{Said, Sweeper};
@@ -109,8 +109,7 @@ impl Family {
                 Ok(directory) if is_locked(&parent, &name, &directory) => {
                     return Ok(Self { parent, name, directory, log: log.to_owned() });
                 }
-                Ok(_) => {}
-                Err(Objection::Absent) => {}
+                Ok(_) | Err(Objection::Absent) => {}
                 Err(_) => {
                     let _ = unlinkat(&parent, &name, AtFlags::REMOVEDIR);
                     return Err(Errno::ACCESS);
@@ -172,9 +171,9 @@ fn log_of(value: &OsStr) -> Log<'_> {
 /// On the log, if one was asked for, and nowhere else: the program's output is its own.
 fn complain(log: &OsStr, places: &[PathBuf]) {
     let places: Vec<_> = places.iter().map(|place| place.to_string_lossy()).collect();
-    let (seconds, nanoseconds) = sys::wall_clock();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let line = serde_json::json!({
-        "time": seconds as f64 + f64::from(nanoseconds as u32 / 1_000_000) / 1000.0,
+        "time": now.as_secs_f64(),
         "pid": std::process::id(),
         "program": "tmpshim",
         "event": "no-state-directory",

@@ -117,7 +117,6 @@ fn listen<T: DeserializeOwned>(mut reader: PipeReader, child: Pid, tell: &mut im
     let mut said = Vec::new();
     let mut quiet = 0;
     let mut computed = None;
-    let mut verdict = Ok(());
     loop {
         let second = Timespec { tv_sec: 1, tv_nsec: 0 };
         let ready = poll(&mut [PollFd::new(&reader.as_fd(), PollFlags::IN)], Some(&second)).unwrap_or(0);
@@ -148,24 +147,19 @@ fn listen<T: DeserializeOwned>(mut reader: PipeReader, child: Pid, tell: &mut im
         if stopped || quiet >= PATIENCE {
             let _ = rustix::process::kill_process(child, Signal::KILL);
             let why = if stopped { "stopped by a signal" } else { "waiting for something for ever" };
-            verdict = Err(format!("the process that did it with that user's rights was {why}, and was ended"));
-            // What it holds open may hold it up: it is not waited for.
-            return verdict;
+            // What it waits for may hold up its end, too: that is not waited for.
+            return Err(format!("the process that did it with that user's rights was {why}, and was ended"));
         }
     }
-    match waitpid(Some(child), WaitOptions::empty()) {
-        Ok(Some((_, status))) => {
-            if let Some(signal) = status.terminating_signal() {
-                verdict = Err(format!("the process that did it with that user's rights was ended by signal {signal}"));
-            } else if status.exit_status() == Some(RIGHTS) {
-                verdict = Err("the user's rights could not be taken on".to_owned());
-            } else if status.exit_status() == Some(REFUSED) {
-                verdict = Err("it is not that user's alone".to_owned());
-            }
-        }
-        Ok(None) | Err(_) => {}
+    let Ok(Some((_, status))) = waitpid(Some(child), WaitOptions::empty()) else { return Ok(()) };
+    if let Some(signal) = status.terminating_signal() {
+        return Err(format!("the process that did it with that user's rights was ended by signal {signal}"));
     }
-    verdict
+    match status.exit_status() {
+        Some(RIGHTS) => Err("the user's rights could not be taken on".to_owned()),
+        Some(REFUSED) => Err("it is not that user's alone".to_owned()),
+        _ => Ok(()),
+    }
 }
 
 /// The clock ticks that a process has used so far.

@@ -7,7 +7,7 @@ use tmpshim_core::journal::{Header, Journal, Life};
 use tmpshim_core::kin::{self, Process};
 
 /// The inode of the PID namespace that the machine started with (`PROC_PID_INIT_INO` of linux/proc_ns.h).
-const INITIAL: u64 = 0xeffff_ffc;
+const INITIAL: u64 = 0xefff_fffc;
 
 /// What is known of the processes of a journal whose lock is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

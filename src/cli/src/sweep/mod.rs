@@ -30,8 +30,9 @@ pub(crate) fn sweep(options: &Options) -> Result<u8, Failure> {
     let mut report = Report::new(options.json, options.dry);
     each_directory(options.state.as_deref(), &mut |found| match found {
         Found::Own(directory) => {
+            let uid = rustix::process::geteuid().as_raw();
             Sweeper::new(options.dry, &mounts).directory(directory, &mut |said| {
-                if let Some(line) = Line::of(said, options.dry) {
+                if let Some(line) = Line::of(said, options.dry, uid) {
                     report.tell(&line);
                 }
             });
@@ -41,7 +42,7 @@ pub(crate) fn sweep(options: &Options) -> Result<u8, Failure> {
             mounts.get_or_init(Mounts::look);
             let work = |directory: &Directory, tell: &mut dyn FnMut(&Line)| {
                 Sweeper::new(options.dry, &mounts).directory(directory, &mut |said| {
-                    if let Some(line) = Line::of(said, options.dry) {
+                    if let Some(line) = Line::of(said, options.dry, foreign.uid) {
                         tell(&line);
                     }
                 });
@@ -56,7 +57,7 @@ pub(crate) fn sweep(options: &Options) -> Result<u8, Failure> {
             report.tell(&Line::left(path, format!("{why}; {remedy}")));
         }
     });
-    Ok(report.end())
+    report.end()
 }
 
 /// A state directory, in the order in which they are looked for.

@@ -1,7 +1,7 @@
 //! What a sweep says: a line a thing for people, an object a line for programs.
 
 use std::fmt::Write as _;
-use std::io::{BufWriter, IsTerminal, Stdout, Write, stderr, stdout};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write, stderr, stdout};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use tmpshim_core::journal::{Entry, Header};
 use tmpshim_core::remove::Outcome;
 
 use super::sweeper::{Said, path_of};
+use crate::failure::Failure;
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -85,20 +86,19 @@ impl Line {
         Self { why: Some(why), ..Self::new(What::Left, path) }
     }
 
-    fn by(self, header: &Header) -> Self {
+    fn by(self, header: &Header, uid: u32) -> Self {
         let program = Some(String::from_utf8_lossy(header.program()).into_owned());
-        let uid = Some(rustix::process::geteuid().as_raw());
-        Self { program, pid: Some(header.owner().pid), uid, ..self }
+        Self { program, pid: Some(header.owner().pid), uid: Some(uid), ..self }
     }
 
-    /// What a sweeper has said; nothing where there is nothing to say.
-    pub(crate) fn of(said: &Said<'_>, dry: bool) -> Option<Self> {
+    /// What a sweeper has said, about what `uid` owns; nothing where there is nothing to say.
+    pub(crate) fn of(said: &Said<'_>, dry: bool, uid: u32) -> Option<Self> {
         Some(match said {
             Said::Left { path, why } => Self::left(path, why.clone()),
             Said::Living { journal, header } => {
                 let line = Self::new(What::Living, journal);
                 match header {
-                    Some(header) => line.by(header),
+                    Some(header) => line.by(header, uid),
                     None => line,
                 }
             }
@@ -113,7 +113,7 @@ impl Line {
                 let kind = if record.entry == Entry::Directory { Kind::Directory } else { Kind::File };
                 let journal = Some(journal.to_string_lossy().into_owned());
                 let line = Self { kind: Some(kind), journal, why: stays.clone(), ..Self::new(event, path_of(record)) };
-                line.by(header)
+                line.by(header, uid)
             }
         })
     }
@@ -158,16 +158,17 @@ pub(crate) struct Report {
     is_terminal: bool,
     counts: Counts,
     progress: Progress,
+    written: io::Result<()>,
 }
 
 impl Report {
     pub(crate) fn new(json: bool, dry: bool) -> Self {
         let is_terminal = stdout().is_terminal();
         let output = BufWriter::with_capacity(64 * 1024, stdout());
-        Self { json, dry, output, is_terminal, counts: Counts::default(), progress: Progress::new() }
+        Self { json, dry, output, is_terminal, counts: Counts::default(), progress: Progress::new(), written: Ok(()) }
     }
 
-    /// Writes a line. That nobody reads it any more is no reason to stop sweeping.
+    /// Writes a line. That it cannot be written is no reason to stop sweeping, and is said at the end.
     pub(crate) fn tell(&mut self, line: &Line) {
         match (line.event, line.kind) {
             (What::Removed | What::WouldRemove, Some(Kind::File)) => self.counts.files += 1,
@@ -177,37 +178,39 @@ impl Report {
             (What::Summary, _) => {}
         }
         self.progress.advance(self.counts.directories + self.counts.files);
-        let (json, output) = (self.json, &mut self.output);
-        self.progress.aside(self.is_terminal, || {
-            if json {
-                if serde_json::to_writer(&mut *output, line).is_ok() {
-                    let _ = output.write_all(b"\n");
-                }
-            } else if let Some(text) = line.text() {
-                let _ = writeln!(output, "{text}");
-            }
+        let text = if self.json { serde_json::to_string(line).ok() } else { line.text() };
+        let (output, is_terminal) = (&mut self.output, self.is_terminal);
+        let Some(text) = text else { return };
+        let mut written = Ok(());
+        self.progress.aside(is_terminal, || {
+            written = writeln!(output, "{text}").and_then(|()| if is_terminal { output.flush() } else { Ok(()) });
         });
-        if self.is_terminal {
-            let _ = self.output.flush();
+        self.note(written);
+    }
+
+    fn note(&mut self, written: io::Result<()>) {
+        if self.written.is_ok() {
+            self.written = written;
         }
     }
 
     /// Writes the last line; the exit status.
-    pub(crate) fn end(mut self) -> u8 {
+    pub(crate) fn end(mut self) -> Result<u8, Failure> {
         self.progress.end();
-        if self.json {
-            let summary = Line {
-                event: What::Summary,
-                counts: Some(self.counts),
-                path: None,
-                ..Line::new(What::Summary, Path::new(""))
-            };
-            self.tell(&summary);
+        let written = if self.json {
+            let line = Line { path: None, counts: Some(self.counts), ..Line::new(What::Summary, Path::new("")) };
+            writeln!(self.output, "{}", serde_json::to_string(&line).unwrap_or_default())
         } else {
-            let _ = writeln!(self.output, "{}", summary(self.counts, self.dry));
-        }
-        let _ = self.output.flush();
-        u8::from(self.counts.left > 0)
+            writeln!(self.output, "{}", summary(self.counts, self.dry))
+        };
+        self.note(written);
+        let flushed = self.output.flush();
+        self.note(flushed);
+        let status = u8::from(self.counts.left > 0);
+        self.written.map(|()| status).map_err(|error| {
+            let remedy = "the sweep is done all the same; give it a file or pipe that takes what it says";
+            Failure::new(1, "cannot write standard output", error, remedy)
+        })
     }
 }
 
@@ -216,17 +219,16 @@ fn summary(counts: Counts, dry: bool) -> String {
         1 => format!("1 {one}"),
         count => format!("{count} {more}"),
     };
-    let mut text = if dry { "to be removed: " } else { "removed: " }.to_owned();
-    text += &some(counts.directories, "directory", "directories");
-    text += &format!(", {}", some(counts.files, "hidden file", "hidden files"));
+    let done = if dry { "to be removed" } else { "removed" };
+    let (directories, files) =
+        (some(counts.directories, "directory", "directories"), some(counts.files, "hidden file", "hidden files"));
+    let mut text = format!("{done}: {directories}, {files}");
     if counts.left > 0 {
-        text += &format!("; left: {}", counts.left);
+        let _ = write!(text, "; left: {}", counts.left);
     }
     if counts.living > 0 {
-        text += &format!(
-            "; {} with something of its own (tmpshim ps)",
-            some(counts.living, "living program", "living programs")
-        );
+        let living = some(counts.living, "living program", "living programs");
+        let _ = write!(text, "; {living} with something of its own (tmpshim ps)");
     }
     text
 }

@@ -85,6 +85,10 @@ impl<'a> Sweeper<'a> {
         {
             return say(&Said::Living { journal: &path, header: Some(seen.header()) });
         }
+        if self.dry && matches!(seen, Err(Refusal::Blank)) {
+            // To take it would remove it.
+            return;
+        }
         match Journal::take(directory.as_fd(), name) {
             Ok(journal) => self.unlocked(journal, directory, name, &path, say),
             Err(Refusal::Gone | Refusal::Blank) => {}
