@@ -32,7 +32,8 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, stat, unlinkat};
 use rustix::io::{Errno, pread, pwrite};
 
-const MAGIC: [u8; 8] = *b"tmpshimJ";
+/// What a journal begins with.
+pub const MAGIC: [u8; 8] = *b"tmpshimJ";
 /// Of this layout. A journal of another version is left to the program that knows it.
 pub const VERSION: u32 = 1;
 /// Bytes in front of the first segment.
@@ -43,7 +44,7 @@ const HOLDERS: usize = 96;
 const PROGRAM: usize = 64;
 const PATH: usize = 1280;
 /// No journal is larger: four million directories.
-const LARGEST: u64 = 1 << 30;
+pub const LARGEST: u64 = 1 << 30;
 
 /// Nothing stands in the slot.
 pub const FREE: u32 = 0;
@@ -187,6 +188,40 @@ pub struct Header {
 const RUNNING: u32 = 0;
 const ENDED: u32 = 1 << 8;
 const _: () = assert!(size_of::<Header>() <= HEADER && size_of::<Slot>() == 64 && SMALL > SLOT && LARGE > SLOT);
+
+/// Where the parts of the first page lie, for whoever writes one by hand: a test, or a fuzzer that has to get past the
+/// checksum.
+pub mod layout {
+    use super::{Header, Holder, Segment, offset_of};
+    use core::ops::Range;
+
+    /// 32 bits, as the checksum. [`MAGIC`](super::MAGIC) stands in front.
+    pub const VERSION: usize = offset_of!(Header, version);
+    /// [`sum`](super::sum) of `SUMMED`.
+    pub const CHECKSUM: usize = offset_of!(Header, checksum);
+    /// What is written once.
+    pub const SUMMED: Range<usize> = OWNER..ENDED;
+    /// A [`Process`](crate::kin::Process).
+    pub const OWNER: usize = offset_of!(Header, owner);
+    /// 64 bits, as device and inode of the root directory, which follow.
+    pub const PID_NAMESPACE: usize = offset_of!(Header, pid_namespace);
+    /// 64 bits.
+    pub const CREATED: usize = offset_of!(Header, created);
+    /// 32 bits: a code.
+    pub const CLEANUP: usize = offset_of!(Header, cleanup);
+    /// Text, closed by NUL.
+    pub const PROGRAM: Range<usize> = offset_of!(Header, program)..PATH.start;
+    /// Text, closed by NUL.
+    pub const PATH: Range<usize> = offset_of!(Header, path)..ENDED;
+    /// 32 bits; 0 while the owner runs, above the code of a clean-up afterwards.
+    pub const ENDED: usize = offset_of!(Header, ended);
+    /// For each segment its offset (64 bits), the number of its slots and the size of one (32 bits each).
+    pub const SEGMENTS: Range<usize> = offset_of!(Header, segments)..HOLDERS.start;
+    /// For each holder a [`Process`](crate::kin::Process), pid 0 behind the last.
+    pub const HOLDERS: Range<usize> = offset_of!(Header, holders)..size_of::<Header>();
+
+    const _: () = assert!(size_of::<Segment>() == 16 && size_of::<Holder>() == 16);
+}
 
 /// The root directory of this process, by device and inode: paths in a journal start from its owner's.
 pub fn root() -> (u64, u64) {
@@ -702,3 +737,6 @@ impl<'a> Record<'a> {
         Parsed::Record(Self { path, entry: Entry::decode(slot.entry), made })
     }
 }
+
+#[cfg(test)]
+mod tests;
