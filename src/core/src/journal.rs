@@ -621,21 +621,29 @@ impl Journal {
     }
 
     /// Calls `each` with every record, the newest first as far as the order of slots tells, and forgets in the file what
-    /// it says to forget. How many were kept; a slot that is damaged counts as kept.
+    /// it says to forget. How many were kept; a slot, or a segment, that is damaged counts as kept.
     pub fn each(&self, mut each: impl FnMut(&Record<'_>) -> Fate) -> u32 {
         let mut kept = 0u32;
+        // What segments may take up together: were they to overlap, as they only do in a file that nobody here wrote, every
+        // slot of a large one could be asked to be read dozens of times.
+        let mut room = self.length.saturating_sub(HEADER as u64);
         for segment in self.header.segments.iter().rev() {
             let size = segment.size.load(Ordering::Acquire) as usize;
             let count = segment.count.load(Ordering::Relaxed);
             let offset = segment.offset.load(Ordering::Relaxed);
-            let end = u64::from(count).checked_mul(size as u64).and_then(|length| offset.checked_add(length));
-            let fits = end.is_some_and(|end| end <= self.length) && offset >= HEADER as u64;
+            let length = u64::from(count) * size as u64;
+            let end = offset.checked_add(length);
+            let fits = length <= room && end.is_some_and(|end| end <= self.length) && offset >= HEADER as u64;
             match size {
-                0 => {}
+                0 => continue,
                 SMALL if fits => kept += self.each_in::<SMALL>(offset, count, &mut each),
                 LARGE if fits => kept += self.each_in::<LARGE>(offset, count, &mut each),
-                _ => kept += 1,
+                _ => {
+                    kept += 1;
+                    continue;
+                }
             }
+            room -= length;
         }
         kept
     }

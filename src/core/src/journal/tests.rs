@@ -478,6 +478,23 @@ fn d5_segments_that_lie_say_nothing() {
 }
 
 #[test]
+fn d5_segments_that_overlap_make_no_journal_longer_than_its_file() {
+    let site = Site::new();
+    let slots: Vec<u8> = (0..64).flat_map(|_| slot(SMALL, LIVE, b"/tmp/d", Entry::Directory)).collect();
+    let sound = site.sound();
+    let records = |segments: [(u64, u32, u32); SEGMENTS], fate: Fate| {
+        let (paths, kept) = paths(&site.judge(&with(&sound, &segments, &slots)).unwrap(), |_| fate);
+        (paths.len(), kept as usize)
+    };
+    let whole = [(HEADER as u64, 64, SMALL as u32); SEGMENTS];
+    assert_eq!(records(whole, Fate::Keep), (64, 64 + SEGMENTS - 1));
+    let half = [(HEADER as u64, 32, SMALL as u32); SEGMENTS];
+    assert_eq!(records(half, Fate::Keep), (64, 64 + SEGMENTS - 2));
+    // What is forgotten in one is not there in the next.
+    assert_eq!(records(half, Fate::Forget), (32, SEGMENTS - 2));
+}
+
+#[test]
 fn d5_a_file_that_is_cut_while_it_is_read_ends_there() {
     let site = Site::new();
     let slots: Vec<u8> =
