@@ -444,7 +444,8 @@ impl Header {
     }
 
     /// Makes the file longer by `count` slots of `size` bytes, and maps them for this process alone. They are all zero.
-    /// Nothing where the file cannot be reached any more (chroot, another user by now) or the filesystem is full.
+    /// Nothing where the file cannot be reached any more (chroot, another user by now), would be larger than anybody reads,
+    /// or the filesystem is full.
     pub fn extend(&self, size: usize, count: u32) -> Option<NonNull<u8>> {
         let file = openat(CWD, self.path(), OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
         let seen = fstat(file.as_fd()).ok()?;
@@ -452,7 +453,8 @@ impl Header {
             return None;
         }
         let length = (size * count as usize).next_multiple_of(HEADER);
-        let offset = self.length.fetch_add(length as u64, Ordering::AcqRel);
+        let longer = |used: u64| used.checked_add(length as u64).filter(|&end| end <= LARGEST);
+        let offset = self.length.fetch_update(Ordering::AcqRel, Ordering::Acquire, longer).ok()?;
         write_zeros(&file, offset, length as u64).ok()?;
         let mapping = Shared::map(file.as_fd(), offset, length).ok()?;
         let segment = self.segments.get(self.segments_used.fetch_add(1, Ordering::AcqRel) as usize)?;

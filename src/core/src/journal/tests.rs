@@ -168,6 +168,7 @@ const WORKS: &[(&str, Work)] = &[
     ("fork", |_| assert!(fork(0, || {}))),
     ("every state", leave_every_state),
     ("segments", leave_segments),
+    ("the last bytes", leave_no_room),
 ];
 
 /// What [`Owner`] runs.
@@ -715,6 +716,21 @@ fn d5_a_journal_that_is_not_there_any_more_does_not_grow() {
     assert_eq!(fs::metadata(&aside).unwrap().len(), HEADER as u64);
     fs::rename(&aside, &path).unwrap();
     assert!(header(&own).extend(SMALL, 1).is_some());
+}
+
+/// As after four million directories: less is left than another segment would take.
+fn leave_no_room(own: &Own) {
+    header(own).length.store(LARGEST - 3 * HEADER as u64, Ordering::Relaxed);
+    assert!(header(own).extend(SMALL, 64).is_none());
+    let start = header(own).extend(SMALL, 32).unwrap();
+    write_slot(start, SMALL, 31, LIVE, b"/last", Entry::Directory);
+}
+
+#[test]
+fn d5_a_journal_never_grows_larger_than_what_is_read() {
+    let site = Site::new();
+    site.killed("the last bytes");
+    assert_eq!(paths(&site.take().unwrap(), |_| Fate::Keep), (vec!["/last".to_owned()], 1));
 }
 
 #[test]
