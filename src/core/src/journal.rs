@@ -489,7 +489,7 @@ pub enum Refusal {
 pub enum Life {
     /// Nobody.
     Dead,
-    /// The calling process itself, before its exec.
+    /// The calling process itself: it made the journal before its exec, or is noted as one that still needs it.
     Former,
     /// Its owner runs another program by now, or a child of it does.
     Alive,
@@ -610,14 +610,18 @@ impl Journal {
         if needs_pids && header.pid_namespace != namespace {
             return Life::Unknown;
         }
-        if header.holders().any(|holder| holder.pid != own.pid && holder.is_alive()) {
-            return Life::Alive;
+        let mut is_own = !header.has_ended() && header.owner == *own;
+        for holder in header.holders().filter(Process::is_alive) {
+            if holder.pid != own.pid {
+                return Life::Alive;
+            }
+            is_own = true;
+        }
+        if is_own {
+            return Life::Former;
         }
         if header.has_ended() {
             return Life::Dead;
-        }
-        if header.owner == *own {
-            return Life::Former;
         }
         if header.owner.is_alive() { Life::Alive } else { Life::Dead }
     }

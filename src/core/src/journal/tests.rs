@@ -798,12 +798,14 @@ fn d3_an_owner_that_has_ended_leaves_it_to_its_holders() {
     assert!(journal.header().hold(&other()) && life(&other()) == Life::Dead);
     assert!(journal.header().hold(&Process::new(holder.id(), 1)) && life(&other()) == Life::Dead);
     assert!(journal.header().hold(&owner.known()) && life(&other()) == Life::Alive);
+    assert_eq!(life(&owner.known()), Life::Former, "it would take away what it needs itself");
     assert_eq!(journal.life(&other(), pid_namespace() + 1), Life::Unknown, "whose numbers are these?");
     assert!(journal.header().hold(&holding));
     assert_eq!(life(&owner.known()), Life::Alive, "there is another one");
     assert_eq!(life(&holding), Life::Alive);
     owner.kill();
     assert_eq!(life(&other()), Life::Alive);
+    assert_eq!(life(&holding), Life::Former);
     holder.kill().unwrap();
     holder.wait().unwrap();
     assert_eq!(life(&other()), Life::Dead);
