@@ -10,6 +10,8 @@ use crate::text::{Parts, last_component};
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut rest, mut left) = (pattern, text);
     let mut resume: Option<(&[u8], &[u8])> = None;
+    // As long as the rest of the pattern that begins with a `[` which nothing closes.
+    let mut open = 0;
     loop {
         if let [b'*', after @ ..] = rest {
             resume = Some((after, left));
@@ -18,7 +20,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
         }
         // Between two stars each step takes one byte, so a later start would run out of text as well.
         let Some((&byte, tail)) = left.split_first() else { return rest.is_empty() };
-        if let Some(after) = step(rest, byte) {
+        if let Some(after) = step(rest, byte, &mut open) {
             rest = after;
             left = tail;
             continue;
@@ -30,14 +32,16 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// Where the pattern goes on if what it begins with matches `byte`.
+/// Where the pattern goes on if what it begins with matches `byte`. Where a `[` is not closed, none behind it is: `open`
+/// keeps that, so that not each of them is followed to the end of the pattern.
 #[inline(never)]
-fn step(pattern: &[u8], byte: u8) -> Option<&[u8]> {
+fn step<'a>(pattern: &'a [u8], byte: u8, open: &mut usize) -> Option<&'a [u8]> {
     let (&first, after) = pattern.split_first()?;
-    if first == b'['
-        && let Some((matched, after)) = class(after, byte)
-    {
-        return matched.then_some(after);
+    if first == b'[' && pattern.len() > *open {
+        match class(after, byte) {
+            Some((matched, after)) => return matched.then_some(after),
+            None => *open = pattern.len(),
+        }
     }
     let (wanted, after) = match (first, after) {
         (b'?', _) => (byte, after),
@@ -47,7 +51,8 @@ fn step(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     (wanted == byte).then_some(after)
 }
 
-/// A bracket expression behind its `[`, whether it matches and what follows it; nothing where it is not closed, and then `[` stands for itself.
+/// A bracket expression behind its `[`, whether it matches and what follows it; nothing where it is not closed, and then
+/// `[` stands for itself.
 fn class(pattern: &[u8], byte: u8) -> Option<(bool, &[u8])> {
     let (negated, mut rest) = match pattern.split_first() {
         Some((b'!' | b'^', after)) => (true, after),
@@ -137,5 +142,18 @@ mod tests {
         let text = [b'a'; 4096];
         let pattern: Vec<u8> = b"*a".iter().copied().cycle().take(400).chain(*b"b").collect();
         assert!(!matches(&pattern, &text));
+    }
+
+    #[test]
+    fn many_open_brackets_stay_quick() {
+        // Each of them followed to the end would take minutes.
+        let start = std::time::Instant::now();
+        let pattern = [&b"*"[..], &[b'['; 4000]].concat();
+        let text = [&[b'['; 4000][..], b"x"].concat();
+        assert!(!matches(&pattern, &text));
+        assert!(matches(&[&pattern, &b"*"[..]].concat(), &text));
+        assert!(start.elapsed().as_secs() < 60);
+        assert!(matches(b"*[a][b", b"a[a[b"));
+        assert!(!matches(b"*[a][b", b"[a][c"));
     }
 }

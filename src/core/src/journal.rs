@@ -32,7 +32,8 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, stat, unlinkat};
 use rustix::io::{Errno, pread, pwrite};
 
-const MAGIC: [u8; 8] = *b"tmpshimJ";
+/// What a journal begins with.
+pub const MAGIC: [u8; 8] = *b"tmpshimJ";
 /// Of this layout. A journal of another version is left to the program that knows it.
 pub const VERSION: u32 = 1;
 /// Bytes in front of the first segment.
@@ -43,7 +44,7 @@ const HOLDERS: usize = 96;
 const PROGRAM: usize = 64;
 const PATH: usize = 1280;
 /// No journal is larger: four million directories.
-const LARGEST: u64 = 1 << 30;
+pub const LARGEST: u64 = 1 << 30;
 
 /// Nothing stands in the slot.
 pub const FREE: u32 = 0;
@@ -204,6 +205,40 @@ pub struct Header {
 const RUNNING: u32 = 0;
 const ENDED: u32 = 1 << 8;
 const _: () = assert!(size_of::<Header>() <= HEADER && size_of::<Slot>() == 64 && SMALL > SLOT && LARGE > SLOT);
+
+/// Where the parts of the first page lie, for whoever writes one by hand: a test, or a fuzzer that has to get past the
+/// checksum.
+pub mod layout {
+    use super::{Header, Holder, Segment, offset_of};
+    use core::ops::Range;
+
+    /// 32 bits, as the checksum. [`MAGIC`](super::MAGIC) stands in front.
+    pub const VERSION: usize = offset_of!(Header, version);
+    /// [`sum`](super::sum) of `SUMMED`.
+    pub const CHECKSUM: usize = offset_of!(Header, checksum);
+    /// What is written once.
+    pub const SUMMED: Range<usize> = OWNER..ENDED;
+    /// A [`Process`](crate::kin::Process).
+    pub const OWNER: usize = offset_of!(Header, owner);
+    /// 64 bits, as device and inode of the root directory, which follow.
+    pub const PID_NAMESPACE: usize = offset_of!(Header, pid_namespace);
+    /// 64 bits.
+    pub const CREATED: usize = offset_of!(Header, created);
+    /// 32 bits: a code.
+    pub const CLEANUP: usize = offset_of!(Header, cleanup);
+    /// Text, closed by NUL.
+    pub const PROGRAM: Range<usize> = offset_of!(Header, program)..PATH.start;
+    /// Text, closed by NUL.
+    pub const PATH: Range<usize> = offset_of!(Header, path)..ENDED;
+    /// 32 bits; 0 while the owner runs, above the code of a clean-up afterwards.
+    pub const ENDED: usize = offset_of!(Header, ended);
+    /// For each segment its offset (64 bits), the number of its slots and the size of one (32 bits each).
+    pub const SEGMENTS: Range<usize> = offset_of!(Header, segments)..HOLDERS.start;
+    /// For each holder a [`Process`](crate::kin::Process), pid 0 behind the last.
+    pub const HOLDERS: Range<usize> = offset_of!(Header, holders)..size_of::<Header>();
+
+    const _: () = assert!(size_of::<Segment>() == 16 && size_of::<Holder>() == 16);
+}
 
 /// The root directory of this process, by device and inode: paths in a journal start from its owner's.
 pub fn root() -> (u64, u64) {
@@ -451,11 +486,13 @@ impl Header {
     }
 
     /// Makes the file longer by `count` slots of `size` bytes, and maps them for this process alone. They are all zero.
-    /// Nothing where the file cannot be reached any more (chroot, another user by now) or the filesystem is full.
+    /// Nothing where the file cannot be reached any more (chroot, another user by now), would be larger than anybody reads,
+    /// or the filesystem is full.
     pub fn extend(&self, size: usize, count: u32) -> Option<NonNull<u8>> {
         let file = self.reopen()?;
         let length = (size * count as usize).next_multiple_of(HEADER);
-        let offset = self.length.fetch_add(length as u64, Ordering::AcqRel);
+        let longer = |used: u64| used.checked_add(length as u64).filter(|&end| end <= LARGEST);
+        let offset = self.length.fetch_update(Ordering::AcqRel, Ordering::Acquire, longer).ok()?;
         write_zeros(&file, offset, length as u64).ok()?;
         let mapping = Shared::map(file.as_fd(), offset, length).ok()?;
         let segment = self.segments.get(self.segments_used.fetch_add(1, Ordering::AcqRel) as usize)?;
@@ -490,7 +527,7 @@ pub enum Refusal {
 pub enum Life {
     /// Nobody.
     Dead,
-    /// The calling process itself, before its exec.
+    /// The calling process itself: it made the journal before its exec, or is noted as one that still needs it.
     Former,
     /// Its owner runs another program by now, or a child of it does.
     Alive,
@@ -617,33 +654,45 @@ impl Journal {
         if needs_pids && header.pid_namespace != namespace {
             return Life::Unknown;
         }
-        if header.holders().any(|holder| holder.pid != own.pid && holder.is_alive()) {
-            return Life::Alive;
+        let mut is_own = !header.has_ended() && header.owner == *own;
+        for holder in header.holders().filter(Process::is_alive) {
+            if holder.pid != own.pid {
+                return Life::Alive;
+            }
+            is_own = true;
+        }
+        if is_own {
+            return Life::Former;
         }
         if header.has_ended() {
             return Life::Dead;
-        }
-        if header.owner == *own {
-            return Life::Former;
         }
         if header.owner.is_alive() { Life::Alive } else { Life::Dead }
     }
 
     /// Calls `each` with every record, the newest first as far as the order of slots tells, and forgets in the file what
-    /// it says to forget. How many were kept; a slot that is damaged counts as kept.
+    /// it says to forget. How many were kept; a slot, or a segment, that is damaged counts as kept.
     pub fn each(&self, mut each: impl FnMut(&Record<'_>) -> Fate) -> u32 {
         let mut kept = 0u32;
+        // What segments may take up together: were they to overlap, as they only do in a file that nobody here wrote, every
+        // slot of a large one could be asked to be read dozens of times.
+        let mut room = self.length.saturating_sub(HEADER as u64);
         for segment in self.header.segments.iter().rev() {
             let size = segment.size.load(Ordering::Acquire) as usize;
             let count = segment.count.load(Ordering::Relaxed);
             let offset = segment.offset.load(Ordering::Relaxed);
-            let end = u64::from(count).checked_mul(size as u64).and_then(|length| offset.checked_add(length));
-            let fits = end.is_some_and(|end| end <= self.length) && offset >= HEADER as u64;
+            let length = u64::from(count) * size as u64;
+            let end = offset.checked_add(length);
+            let fits = length <= room && end.is_some_and(|end| end <= self.length) && offset >= HEADER as u64;
             match size {
-                0 => {}
+                0 => continue,
                 SMALL | LARGE if fits => kept += self.each_in(size, offset, count, &mut each),
-                _ => kept += 1,
+                _ => {
+                    kept += 1;
+                    continue;
+                }
             }
+            room -= length;
         }
         kept
     }
@@ -735,3 +784,6 @@ impl<'a> Record<'a> {
         Parsed::Record(Self { path, entry: Entry::decode(slot.entry), made })
     }
 }
+
+#[cfg(test)]
+mod tests;

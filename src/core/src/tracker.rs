@@ -551,7 +551,8 @@ impl Tracker {
             self.let_go(held);
             let Some((state, Ok(journal))) = path.as_c_str().and_then(take) else { continue };
             let own = own.get_or_insert_with(Process::current);
-            if journal.life(own, kin::pid_namespace()) != Life::Dead {
+            // A parent that ended first has noted this process as one that needs it: not any more.
+            if !matches!(journal.life(own, kin::pid_namespace()), Life::Dead | Life::Former) {
                 continue;
             }
             let Some((_, name)) = split(path.as_bytes()) else { continue };

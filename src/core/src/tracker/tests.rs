@@ -226,3 +226,19 @@ fn d5_the_next_that_tracks_something_removes_what_a_dead_one_left() {
     assert_eq!(names(&work), ["other"]);
     assert_eq!(site.journals(), Vec::<PathBuf>::new());
 }
+
+#[test]
+fn d3_who_still_needs_a_directory_does_not_sweep_it_away() {
+    let site = Site::new();
+    let work = site.work();
+    make(&site.tracker, work.join("handed-on").to_str().unwrap());
+    // Its maker has ended and noted a child, which runs another program and tracks something of its own.
+    assert!(site.tracker.mine().unwrap().journal().unwrap().hold(&Process::current()));
+    site.die();
+    let child = site.next();
+    make(&child, work.join("own").to_str().unwrap());
+    assert_eq!(names(&work), ["handed-on", "own"]);
+    child.clean_up(Cleanup::All, Ending::Orderly);
+    assert_eq!(names(&work), Vec::<String>::new());
+    assert_eq!(site.journals(), Vec::<PathBuf>::new());
+}
