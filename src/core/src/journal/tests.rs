@@ -206,7 +206,9 @@ fn fork(namespaces: i32, work: impl FnOnce()) -> bool {
     // SAFETY: only read from; where it is closed, that ends at once.
     let standard_input = unsafe { sys::borrow(0) };
     // SAFETY: as fork(2): the child has a copy of the memory, and of the stack.
-    let pid = unsafe { sys::raw(libc::SYS_clone, [(namespaces | libc::SIGCHLD) as usize, 0, 0, 0, 0, 0]) };
+    let pid = unsafe {
+        sys::raw(libc::SYS_clone, [(namespaces | libc::SIGCHLD) as usize, 0, 0, 0, 0, 0].map(MaybeUninit::new))
+    };
     if pid == 0 {
         work();
         let _ = rustix::io::write(&tell, b".");
@@ -795,12 +797,15 @@ fn d3_an_owner_that_has_ended_leaves_it_to_its_holders() {
     assert_eq!(life(&owner.known()), Life::Dead);
     let holding = Process::new(holder.id(), 0);
     // Somebody who ended, somebody who never was under this number, and somebody who is there.
-    assert!(journal.header().hold(&other()) && life(&other()) == Life::Dead);
-    assert!(journal.header().hold(&Process::new(holder.id(), 1)) && life(&other()) == Life::Dead);
-    assert!(journal.header().hold(&owner.known()) && life(&other()) == Life::Alive);
+    journal.header().hold(&other());
+    assert_eq!(life(&other()), Life::Dead);
+    journal.header().hold(&Process::new(holder.id(), 1));
+    assert_eq!(life(&other()), Life::Dead);
+    journal.header().hold(&owner.known());
+    assert_eq!(life(&other()), Life::Alive);
     assert_eq!(life(&owner.known()), Life::Former, "it would take away what it needs itself");
     assert_eq!(journal.life(&other(), pid_namespace() + 1), Life::Unknown, "whose numbers are these?");
-    assert!(journal.header().hold(&holding));
+    journal.header().hold(&holding);
     assert_eq!(life(&owner.known()), Life::Alive, "there is another one");
     assert_eq!(life(&holding), Life::Alive);
     owner.kill();
@@ -817,17 +822,22 @@ fn d3_holders_are_seen_by_the_next() {
     site.killed("nothing");
     let journal = site.take().unwrap();
     let all: Vec<_> = (1..=HOLDERS as u32).map(|number| Process::new((1 << 22) + number, u64::from(number))).collect();
-    for process in &all {
-        assert!(journal.header().hold(process));
-    }
-    assert!(!journal.header().hold(&other()), "there is room for so many");
-    assert!(journal.header().holders().eq(all.iter().copied()));
-    assert_eq!(site.peek().header().holders().count(), 0);
-    journal.header().end(Cleanup::Off);
-    journal.save();
+    journal.header().change(|header| {
+        all.iter().for_each(|process| header.hold(process));
+        header.end(Cleanup::Off);
+    });
+    assert_eq!(journal.header().holders().count(), 0, "what was read before");
     let again = site.peek();
-    assert!(again.header().holders().eq(all));
+    assert!(again.header().holders().eq(all.iter().copied()));
     assert_eq!((again.header().has_ended(), again.header().cleanup()), (true, Cleanup::Off));
+    // There is no more room, but in the place of one that has ended.
+    let own = Process::current();
+    again.header().hold(&own);
+    assert_eq!(again.header().holders().next(), Some(own));
+    assert_eq!(again.header().holders().count(), HOLDERS);
+    // One that ends says so itself.
+    again.header().let_go(own.pid);
+    assert!(again.header().holders().eq(all[1..].iter().copied()));
 }
 
 #[test]
@@ -849,10 +859,8 @@ fn d3_of_another_pid_namespace_nothing_is_known() {
     let journal = site.take().unwrap();
     assert_eq!(life(pid_namespace()), Life::Unknown);
     // Its own word is taken, wherever it comes from, unless it is about somebody else.
-    journal.header().end(Cleanup::All);
-    journal.save();
+    journal.header().change(|header| header.end(Cleanup::All));
     assert_eq!(life(pid_namespace()), Life::Dead);
-    journal.header().hold(&Process::new(1, 0));
-    journal.save();
+    journal.header().change(|header| header.hold(&Process::new(1, 0)));
     assert_eq!(life(pid_namespace()), Life::Unknown);
 }

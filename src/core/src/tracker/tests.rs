@@ -233,12 +233,12 @@ fn d3_who_still_needs_a_directory_does_not_sweep_it_away() {
     let work = site.work();
     make(&site.tracker, work.join("handed-on").to_str().unwrap());
     // Its maker has ended and noted a child, which runs another program and tracks something of its own.
-    assert!(site.tracker.mine().unwrap().journal().unwrap().hold(&Process::current()));
+    site.tracker.mine().unwrap().journal().unwrap().hold(&Process::current());
     site.die();
     let child = site.next();
     make(&child, work.join("own").to_str().unwrap());
     assert_eq!(names(&work), ["handed-on", "own"]);
-    child.clean_up(Cleanup::All, Ending::Orderly);
+    child.clean_up(Cleanup::All, Ending::Orderly, true);
     assert_eq!(names(&work), Vec::<String>::new());
     assert_eq!(site.journals(), Vec::<PathBuf>::new());
 }
