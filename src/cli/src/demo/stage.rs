@@ -1,5 +1,6 @@
 //! Starts one program, with or without the library, and tells how it ended.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -14,6 +15,8 @@ use super::acts::REFUSAL;
 use super::refusal;
 use crate::run::preload;
 use crate::signals::{self, Set};
+use crate::state::Directory;
+use crate::sweep::sweeper::Sweeper;
 
 /// No program here takes more than an instant; one that hangs must not take the demo's half minute.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -88,6 +91,13 @@ impl Stage {
     pub(super) fn can_refuse(&self) -> bool {
         let command = vec![self.legacy.clone().into_os_string(), "none".into(), "none".into()];
         self.play(&Play { command, shim: false, refuse: true, signal: None }).is_ok()
+    }
+
+    /// What `tmpshim sweep --state-dir` does.
+    pub(super) fn sweep(&self) {
+        if let Ok(directory) = Directory::open(&self.state) {
+            Sweeper::new(false, &OnceCell::new()).directory(&directory, &mut |_| ());
+        }
     }
 
     fn environment(&self, command: &mut Command, shim: bool) {

@@ -117,17 +117,18 @@ fn listen<T: DeserializeOwned>(mut reader: PipeReader, child: Pid, tell: &mut im
     let mut said = Vec::new();
     let mut quiet = 0;
     let mut computed = None;
+    let mut ended = None;
     loop {
-        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-        let ready = poll(&mut [PollFd::new(&reader.as_fd(), PollFlags::IN)], Some(&second)).unwrap_or(0);
+        // When it has ended, what it has said is there already.
+        let patience = Timespec { tv_sec: i64::from(ended.is_none()), tv_nsec: 0 };
+        let ready = poll(&mut [PollFd::new(&reader.as_fd(), PollFlags::IN)], Some(&patience)).unwrap_or(0);
         if ready > 0 {
             quiet = 0;
             let mut bytes = [0; 8192];
             match reader.read(&mut bytes) {
-                Ok(0) => break,
-                Ok(count) => said.extend_from_slice(&bytes[..count]),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => break,
+                Ok(0) | Err(_) => break,
+                Ok(count) => said.extend_from_slice(&bytes[..count]),
             }
             while let Some(end) = said.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = said.drain(..=end).collect();
@@ -137,28 +138,41 @@ fn listen<T: DeserializeOwned>(mut reader: PipeReader, child: Pid, tell: &mut im
             }
             continue;
         }
-        let stopped = matches!(
-            waitpid(Some(child), WaitOptions::NOHANG | WaitOptions::UNTRACED),
-            Ok(Some((_, status))) if status.stopped()
-        );
+        if ended.is_some() {
+            break;
+        }
+        let mut why = None;
+        match waitpid(Some(child), WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+            Ok(Some((_, status))) if status.stopped() => why = Some("stopped by a signal"),
+            Ok(Some((_, status))) => ended = Some(status),
+            Ok(None) | Err(_) => {}
+        }
         let now = computing(child);
         quiet = if now == computed { quiet + 1 } else { 0 };
         computed = now;
-        if stopped || quiet >= PATIENCE {
+        if quiet >= PATIENCE {
+            why = Some("waiting for something for ever");
+        }
+        if let Some(why) = why {
             let _ = rustix::process::kill_process(child, Signal::KILL);
-            let why = if stopped { "stopped by a signal" } else { "waiting for something for ever" };
             // What it waits for may hold up its end, too: that is not waited for.
             return Err(format!("the process that did it with that user's rights was {why}, and was ended"));
         }
     }
-    let Ok(Some((_, status))) = waitpid(Some(child), WaitOptions::empty()) else { return Ok(()) };
+    let status = match ended {
+        Some(status) => status,
+        None => match waitpid(Some(child), WaitOptions::empty()) {
+            Ok(Some((_, status))) => status,
+            Ok(None) | Err(_) => return Err("nobody knows how the process that did it has ended".to_owned()),
+        },
+    };
     if let Some(signal) = status.terminating_signal() {
         return Err(format!("the process that did it with that user's rights was ended by signal {signal}"));
     }
     match status.exit_status() {
-        Some(RIGHTS) => Err("the user's rights could not be taken on".to_owned()),
+        Some(DONE) => Ok(()),
         Some(REFUSED) => Err("it is not that user's alone".to_owned()),
-        _ => Ok(()),
+        _ => Err("the user's rights could not be taken on".to_owned()),
     }
 }
 
