@@ -54,9 +54,17 @@ struct Tools {
     directory: TempDir,
 }
 
+static TOOLS: OnceLock<Tools> = OnceLock::new();
+
+/// What is static is never dropped.
+extern "C" fn remove_tools() {
+    if let Some(tools) = TOOLS.get() {
+        let _ = fs::remove_dir_all(tools.directory.path());
+    }
+}
+
 /// The compiled victim and the library, where every user can reach them.
 fn tools() -> &'static Tools {
-    static TOOLS: OnceLock<Tools> = OnceLock::new();
     TOOLS.get_or_init(|| {
         let directory = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
         let source = directory.path().join("victim.c");
@@ -67,6 +75,8 @@ fn tools() -> &'static Tools {
         let library = directory.path().join("libtmpshim.so");
         let written = Command::new(TMPSHIM).args(["library", "--output"]).arg(&library).status().unwrap();
         assert!(written.success());
+        // SAFETY: it takes nothing, and does not end the process.
+        assert_eq!(unsafe { libc::atexit(remove_tools) }, 0);
         // Where every user can execute it.
         fs::copy(TMPSHIM, directory.path().join("tmpshim")).unwrap();
         Tools { directory }
