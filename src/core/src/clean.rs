@@ -10,7 +10,7 @@ use crate::sys;
 use crate::text::{PATH_MAX, Text, split};
 use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, statat, unlinkat};
 use rustix::io::Errno;
 
 /// How much earlier than its journal a directory's birth time may be: a server's clock is another one than ours.
@@ -99,9 +99,20 @@ fn is_suspect(record: &Record<'_>, created: u64) -> bool {
         Entry::File { .. } => !is_hidden_name(record.path.to_bytes()),
         Entry::Directory => {
             let made = record.made.or_else(|| Some(identity::at(CWD, record.path).ok()?.identity));
-            made.is_some_and(|made| made.birth != 0 && made.birth.saturating_add(SLACK) < created)
+            let birth = match made {
+                // Where a birth time is not told, the last change is at least as late.
+                Some(made) if made.birth == 0 => changed(record.path),
+                made => made.map(|made| made.birth),
+            };
+            birth.is_some_and(|birth| birth.saturating_add(SLACK) < created)
         }
     }
+}
+
+/// When a file was last changed, in nanoseconds since 1970.
+fn changed(path: &CStr) -> Option<u64> {
+    let seen = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some((seen.st_ctime as u64).wrapping_mul(1_000_000_000).wrapping_add(seen.st_ctime_nsec as u64))
 }
 
 /// What rmdir(2) would say.

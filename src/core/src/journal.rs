@@ -113,6 +113,9 @@ pub struct Slot {
     pub identity: Identity,
 }
 
+// `Journal::each` frees a slot by its first word.
+const _: () = assert!(offset_of!(Slot, state) == 0);
+
 /// Bytes of a slot in front of its path.
 pub const SLOT: usize = size_of::<Slot>();
 /// Bytes of a slot for most paths.
@@ -710,6 +713,7 @@ impl Journal {
             if !read_at(&self.file, bytes, offset).is_ok_and(|read| read == bytes.len()) {
                 return kept + 1;
             }
+            let mut forgotten = false;
             for index in (0..end - first).rev() {
                 let start = index as usize * size;
                 let fate = match Record::parse(bytes.get(start..start + size).unwrap_or(&[])) {
@@ -719,11 +723,14 @@ impl Journal {
                 };
                 if fate == Fate::Keep {
                     kept += 1;
-                } else {
-                    // So that nobody comes back to it, and takes what has its path by then for it.
-                    let state = offset + start as u64 + offset_of!(Slot, state) as u64;
-                    let _ = pwrite(&self.file, &FREE.to_ne_bytes(), state);
+                } else if let Some(state) = bytes.get_mut(start..).and_then(|slot| slot.first_chunk_mut()) {
+                    *state = FREE.to_ne_bytes();
+                    forgotten = true;
                 }
+            }
+            // So that nobody comes back to them, and takes what has their paths by then for them.
+            if forgotten {
+                let _ = pwrite(&self.file, &*bytes, offset);
             }
             end = first;
         }
