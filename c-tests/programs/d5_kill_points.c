@@ -43,6 +43,16 @@ static void third(const void *unused)
     die_of_kill();
 }
 
+// The table says that TMPSHIM_TRACK matches.
+static void tracked(const void *unused)
+{
+    (void)unused;
+    make("d.XXXXXX", 0);
+    mark();
+    CHECK(mkdir("tracked.one", 0700) == 0 && mkdir("tracked.two", 0700) == 0 && mkdir("tracked.two", 0700) == -1);
+    die_of_kill();
+}
+
 // The journal grows on the way: there is room for 64 at first.
 static void many(const void *unused)
 {
@@ -187,6 +197,7 @@ static const struct scenario scenarios[] = {
     { .name = "many", .victim = many, .signal = SIGKILL },
     { .name = "long_path", .victim = long_path, .signal = SIGKILL, .after = remove_levels },
     { .name = "again", .victim = again, .signal = SIGKILL },
+    { .name = "mkdir", .victim = tracked, .signal = SIGKILL },
     { .name = "exit", .victim = by_exit },
     { .name = "signal", .victim = by_signal, .signal = SIGTERM },
     { .name = "sweep", .before = make_tree, .before_count = 2 },
