@@ -114,7 +114,7 @@ fn publish_copy(source: &mut Source, parent: &Fd, name: &CStr, tracker: &Tracker
     let original = open_original(source)?;
     let hidden = Name::fresh(Kind::Publishing)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let ticket = tracker.announce(parent.as_fd(), &hidden, Entry::File { mode: None });
+    let ticket = tracker.announce(parent.as_fd(), b"", &hidden, Entry::File { mode: None });
     let hidden = Hidden { directory: parent.as_fd(), name: hidden, ticket };
     let file = openat(parent, hidden.name.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
     // Opened while its owner may still write to it, whatever mode it is going to have.

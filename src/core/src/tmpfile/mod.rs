@@ -130,21 +130,27 @@ fn unlinked(directory: &Fd, request: &Request, means: &Means<'_>, survey: Unlink
     if mode::needs_more(request.mode) {
         created = mode::Rules::of(directory.as_fd(), request.mode).created();
     }
+    // With RESOLVE_ flags it may start from elsewhere.
+    let path = match request.resolve {
+        // SAFETY: the directory was opened by this path, so it can be read.
+        0 => unsafe { CStr::from_ptr(request.path) }.to_bytes(),
+        _ => b"",
+    };
     // Somebody who looked the name up before it was gone may come to the check of permissions after it: on
     // fuse-overlayfs one try in 250 got in (seen). In a directory that nobody else may enter there is nothing to look up.
     // Where the server keeps a name of its own, that directory could not be removed while the file is open.
     let is_private = is_for_others(created) && survey == Unlinked::Works;
     let file = match is_private.then(|| Private::make(directory, means)).flatten() {
-        Some(private) => create_unlinked(private.directory.as_fd(), request, means)?,
-        None => create_unlinked(directory.as_fd(), request, means)?,
+        Some(private) => create_unlinked(private.directory.as_fd(), b"", request, means)?,
+        None => create_unlinked(directory.as_fd(), path, request, means)?,
     };
     complete_mode(&file, created);
     Ok(file)
 }
 
-fn create_unlinked(directory: BorrowedFd<'_>, request: &Request, means: &Means<'_>) -> Result<Fd, Errno> {
+fn create_unlinked(directory: BorrowedFd<'_>, path: &[u8], request: &Request, means: &Means<'_>) -> Result<Fd, Errno> {
     let name = fresh_name(request.flags)?;
-    let ticket = means.announce(directory, &name, Entry::File { mode: None });
+    let ticket = means.announce(directory, path, &name, Entry::File { mode: None });
     let created = create(directory, request, &name, means.next);
     if created.is_ok() && unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_err() {
         // A name that cannot be removed again: the program gets the answer it had, and the record stays.
@@ -162,8 +168,8 @@ fn give_back(ticket: Option<Ticket<'_>>) {
 
 impl<'a> Means<'a> {
     /// So that nothing is left if something ends the process now (T5).
-    fn announce(&self, directory: BorrowedFd<'_>, name: &Name, entry: Entry) -> Option<Ticket<'a>> {
-        self.tracker?.announce(directory, name, entry)
+    fn announce(&self, directory: BorrowedFd<'_>, path: &[u8], name: &Name, entry: Entry) -> Option<Ticket<'a>> {
+        self.tracker?.announce(directory, path, name, entry)
     }
 }
 
@@ -185,7 +191,7 @@ impl<'a> Private<'a> {
     /// Nothing where it cannot be made.
     fn make(above: &'a Fd, means: &Means<'a>) -> Option<Self> {
         let name = Name::fresh(Kind::Private).ok()?;
-        let ticket = means.announce(above.as_fd(), &name, Entry::Directory);
+        let ticket = means.announce(above.as_fd(), b"", &name, Entry::Directory);
         if mkdirat(above, name.as_c_str(), Mode::RWXU).is_err() {
             give_back(ticket);
             return None;
@@ -225,7 +231,7 @@ fn kept(directory: &Fd, request: &Request, means: &Means<'_>) -> Result<Option<F
     tracker.reclaim_a_few_files();
     let name = fresh_name(request.flags)?;
     let entry = Entry::File { mode: Some(request.mode & 0o7777) };
-    let Some(ticket) = tracker.announce(directory.as_fd(), &name, entry) else { return Ok(None) };
+    let Some(ticket) = tracker.announce(directory.as_fd(), b"", &name, entry) else { return Ok(None) };
     let file = match create(directory.as_fd(), request, &name, means.next) {
         Ok(file) => file,
         Err(error) => {
@@ -263,7 +269,7 @@ fn hand_over(file: Fd, directory: Fd, flags: i32) -> RawFd {
 unsafe fn in_one_slot(request: &Request, directory: Fd, means: &Means<'_>) -> Result<(RawFd, Made), Errno> {
     let rules = mode::needs_more(request.mode).then(|| mode::Rules::of(directory.as_fd(), request.mode));
     let name = fresh_name(request.flags)?;
-    let ticket = means.announce(directory.as_fd(), &name, Entry::File { mode: None });
+    let ticket = means.announce(directory.as_fd(), b"", &name, Entry::File { mode: None });
     drop(directory);
     // The umask takes a descriptor for a moment, so it is read while the slot is free.
     let created = rules.and_then(|rules| rules.created());

@@ -111,7 +111,7 @@ fn attempt(directory: BorrowedFd<'_>, tracker: Option<&Tracker>) -> Option<Unlin
 }
 
 fn announce<'a>(directory: BorrowedFd<'_>, name: &Name, tracker: Option<&'a Tracker>) -> Option<Ticket<'a>> {
-    tracker?.announce(directory, name, Entry::File { mode: None })
+    tracker?.announce(directory, b"", name, Entry::File { mode: None })
 }
 
 fn use_unlinked(file: &Fd) -> Result<(), Errno> {
