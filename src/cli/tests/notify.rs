@@ -196,6 +196,60 @@ fn s3_a_go_program_gets_its_files_by_default() {
 }
 
 #[test]
+fn s4_without_privilege_it_works_and_says_what_it_costs() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    // Where everybody can execute it, whatever the permissions above the one that was built.
+    let command = ground.path("tmpshim");
+    fs::copy(TMPSHIM, &command).unwrap();
+    let mut somebody = Command::new("setpriv");
+    somebody.args(["--reuid", "12345", "--regid", "12345", "--clear-groups"]).arg(&command);
+    somebody.args(["run", "--engine", "notify", "--"]).arg(&program).arg(ground.mount()).args(["exit", "7"]);
+    let output = somebody.env_remove("LD_PRELOAD").output().unwrap();
+    let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    let message = String::from_utf8_lossy(&output.stderr);
+    if scope.trim().is_empty() || scope.trim() == "0" {
+        assert_eq!(output.status.code(), Some(7), "{}", text(&output));
+        assert!(message.contains("no_new_privs") && message.lines().count() == 1, "{message}");
+    } else {
+        assert_eq!(output.status.code(), Some(125), "{}", text(&output));
+        assert!(message.contains("Yama"), "{message}");
+    }
+    ground.assert_empty();
+}
+
+#[test]
+fn s6_when_the_supervisor_is_killed_the_program_is_told_and_goes_on() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let mut command = supervised(&program);
+    command.arg(ground.mount()).arg("answer").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    // Its only relatives are the program and the supervisor, and that has the command's own name.
+    let run = child.id();
+    let children = || fs::read_to_string(format!("/proc/{run}/task/{run}/children")).unwrap();
+    let is_supervisor = |pid: &&str| {
+        let ours = fs::metadata(TMPSHIM).unwrap().len();
+        fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(|file| file.len() == ours)
+    };
+    eventually("it is there", || children().split_whitespace().any(|pid| is_supervisor(&pid)));
+    let supervisor: i32 = children().split_whitespace().find(is_supervisor).unwrap().parse().unwrap();
+    // SAFETY: kill(2) touches no memory.
+    unsafe { libc::kill(supervisor, libc::SIGKILL) };
+    eventually("it is gone", || !children().split_whitespace().any(|pid| pid == supervisor.to_string()));
+    drop(child.stdin.take());
+    line.clear();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "Function not implemented\n");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    ground.assert_empty();
+}
+
+#[test]
 fn s5_a_second_supervisor_is_refused_in_one_line_unless_best_effort() {
     let Some(ground) = Ground::new() else { return };
     let program = ground.c_program();

@@ -1,10 +1,12 @@
 //! The supervisor's loop: which calls are ours to answer, and who answers them.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::null_mut;
 
 use libc::{SECCOMP_ADDFD_FLAG_SEND, SECCOMP_USER_NOTIF_FLAG_CONTINUE, seccomp_notif, seccomp_notif_resp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 use tmpshim_core::tmpfile::plan::{KNOWN_FLAGS, OpenHow, asks_for_tmpfile, openat2_takes};
 use tmpshim_core::tmpfile::survey::Survey;
@@ -101,7 +103,7 @@ impl Supervisor {
 
     /// Answers until everybody who has the filter is gone.
     pub fn serve(mut self) {
-        let survey = Survey::new();
+        let survey = shared_survey();
         let mut workers: Vec<Worker> = Vec::new();
         loop {
             let mut watched = vec![PollFd::new(&self.listener, PollFlags::IN)];
@@ -124,7 +126,7 @@ impl Supervisor {
                 !has_ended
             });
             if calls.contains(PollFlags::IN) {
-                workers.extend(self.take(&survey));
+                workers.extend(self.take(survey));
             } else if !calls.is_empty() {
                 return;
             }
@@ -193,6 +195,26 @@ impl Supervisor {
         let _ = waitpid(Some(pid), WaitOptions::empty());
         respond(listener, call.id, None);
         None
+    }
+}
+
+/// What is known of filesystems, in memory that every worker adds to. It lives as long as this process.
+fn shared_survey() -> &'static Survey {
+    // SAFETY: a mapping of its own; nobody else's memory is touched.
+    let mapped = unsafe {
+        mmap_anonymous(null_mut(), size_of::<Survey>(), ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)
+    };
+    match mapped {
+        Ok(memory) => {
+            let survey = memory.cast::<Survey>();
+            // SAFETY: large enough, aligned to a page, and never unmapped; it consists of atomics only.
+            unsafe {
+                survey.write(Survey::new());
+                &*survey
+            }
+        }
+        // Then each worker finds out for itself.
+        Err(_) => Box::leak(Box::new(Survey::new())),
     }
 }
 
