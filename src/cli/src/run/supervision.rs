@@ -1,9 +1,10 @@
 //! The supervisor of a program that no library reaches: a process beside it, which lives as long as anybody who has the
 //! filter, also when this one is gone.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 
 use libc::sock_filter;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, read, write};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tmpshim_supervise::filter::{self, Watch};
@@ -80,6 +81,7 @@ impl Listener {
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             keeper::detach(&[listener.as_raw_fd(), theirs.as_raw_fd()]);
+            fill_standard_descriptors();
             if let Some(supervisor) = notify::Supervisor::new(listener, theirs) {
                 supervisor.serve();
             }
@@ -88,6 +90,17 @@ impl Listener {
         }
         let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or(Errno::AGAIN)?;
         Ok(Supervisor { pid, control })
+    }
+}
+
+/// So that no message of ours, should there ever be one, lands in a file of the program's that got such a number.
+fn fill_standard_descriptors() {
+    while let Ok(null) = openat(CWD, "/dev/null", OFlags::RDWR, Mode::empty()) {
+        if null.as_raw_fd() > libc::STDERR_FILENO {
+            break;
+        }
+        // Open to the end of this process.
+        let _ = null.into_raw_fd();
     }
 }
 
