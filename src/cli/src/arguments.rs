@@ -13,10 +13,25 @@ use crate::{ps, sweep};
 /// What `tmpshim run` was asked to do.
 #[derive(Debug)]
 pub(crate) struct Run {
+    /// How the program is to be reached.
+    pub(crate) engine: Engine,
+    /// Whether to run the program unchanged where that engine cannot be had.
+    pub(crate) best_effort: bool,
     /// Environment variables of the library, from flags.
     pub(crate) settings: Vec<(&'static str, OsString)>,
     /// The program and its arguments; never empty.
     pub(crate) program: Vec<OsString>,
+}
+
+/// How a program is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// By what suits the program.
+    Auto,
+    /// By the library.
+    Preload,
+    /// By the supervisor.
+    Notify,
 }
 
 /// The parser of the whole command.
@@ -128,9 +143,18 @@ fn run_command() -> Command {
             Arg::new("engine")
                 .long("engine")
                 .value_name("ENGINE")
-                .value_parser(["preload"])
-                .default_value("preload")
-                .help("How the program is reached: preload for programs that use a shared libc"),
+                .value_parser(["auto", "preload", "notify"])
+                .default_value("auto")
+                .help(
+                    "How the program is reached: preload for programs that use a shared libc, notify (a seccomp \
+                     supervisor, O_TMPFILE only) for any, auto for what suits the program",
+                ),
+        )
+        .arg(
+            Arg::new("best-effort")
+                .long("best-effort")
+                .action(ArgAction::SetTrue)
+                .help("Where the program cannot be reached, say so and run it unchanged"),
         )
         .args(TABLE.iter().map(flag))
         .arg(
@@ -149,8 +173,10 @@ fn run_command() -> Command {
          Exit codes: those of the program; if a signal ended it, tmpshim ends by the same signal (as PID 1: 128 plus \
          its number). 127 the program was not found, 126 it cannot be executed, 125 tmpshim itself failed, 2 wrong \
          usage.\n\n\
-         Static programs, set-uid programs and Go do not take their opens from a preloaded library; tmpshim says so \
-         and runs them unchanged. The supervised engine, which reaches them, is not part of this version.",
+         Static programs and Go do not take their opens from a preloaded library: they get a supervisor, and the \
+         library for what they start. Without CAP_SYS_ADMIN that takes no_new_privs: set-uid programs below gain no \
+         rights. Where there can be no supervisor (Linux before 5.14, a sandbox that forbids it), tmpshim says why \
+         and ends with 125, or with --best-effort runs the program unchanged.",
         )
 }
 
@@ -208,7 +234,13 @@ pub(crate) fn run(matches: &ArgMatches) -> Run {
         Some((setting.variable, value.clone()))
     });
     let program = matches.get_many::<OsString>("program").expect("clap requires it").cloned();
-    Run { settings: settings.collect(), program: program.collect() }
+    let engine = match matches.get_one::<String>("engine").map(String::as_str) {
+        Some("preload") => Engine::Preload,
+        Some("notify") => Engine::Notify,
+        _ => Engine::Auto,
+    };
+    let best_effort = matches.get_flag("best-effort");
+    Run { engine, best_effort, settings: settings.collect(), program: program.collect() }
 }
 
 #[cfg(test)]
@@ -237,6 +269,19 @@ mod tests {
             let run = parse(&[&format!("--{}", setting.flag), value, "--", "true"]).unwrap();
             assert_eq!(run.settings, [(setting.variable, OsString::from(value))]);
         }
+    }
+
+    #[test]
+    fn the_engine_is_chosen_by_name() {
+        for (line, engine, best_effort) in [
+            (&["true"][..], Engine::Auto, false),
+            (&["--engine", "preload", "--best-effort", "true"], Engine::Preload, true),
+            (&["--engine=notify", "true"], Engine::Notify, false),
+        ] {
+            let run = parse(line).unwrap();
+            assert_eq!((run.engine, run.best_effort), (engine, best_effort));
+        }
+        assert!(parse(&["--engine", "magic", "true"]).unwrap_err().contains("notify"));
     }
 
     #[test]

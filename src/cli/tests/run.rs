@@ -310,7 +310,8 @@ fn what_a_killed_run_leaves_the_next_one_removes() {
 
 #[test]
 fn a_program_that_the_library_cannot_reach_is_run_and_told() {
-    let output = run().args([TMPSHIM, "--version"]).output().unwrap();
+    let mut command = Command::new(TMPSHIM);
+    let output = command.args(["run", "--engine", "preload", "--", TMPSHIM, "--version"]).output().unwrap();
     let (version, warning) = text(&output);
     assert!(output.status.success() && version.starts_with("tmpshim "));
     assert!(warning.contains(TMPSHIM) && warning.contains("statically linked"), "{warning}");

@@ -185,18 +185,6 @@ pub(crate) unsafe extern "C" fn openat2(directory: c_int, path: *const c_char, h
     }
 }
 
-/// The flags that openat2(2) takes; for any other the EINVAL is the caller's own.
-const KNOWN_FLAGS: u64 = {
-    use libc::{
-        O_ACCMODE, O_APPEND, O_ASYNC, O_CLOEXEC, O_CREAT, O_DIRECT, O_EXCL, O_LARGEFILE, O_NOATIME, O_NOCTTY,
-        O_NOFOLLOW, O_NONBLOCK, O_SYNC, O_TMPFILE, O_TRUNC,
-    };
-    const LARGE_FILE_OF_THE_KERNEL: c_int = 0o100_000;
-    (O_ACCMODE | O_APPEND | O_ASYNC | O_CLOEXEC | O_CREAT | O_DIRECT | O_EXCL | O_LARGEFILE | O_NOATIME | O_NOCTTY)
-        as u64
-        | (O_NOFOLLOW | O_NONBLOCK | O_SYNC | O_TMPFILE | O_TRUNC | LARGE_FILE_OF_THE_KERNEL) as u64
-};
-
 /// openat2 by whatever door. What `how` points to is looked at only if the kernel can read it.
 ///
 /// # Safety
@@ -215,7 +203,7 @@ pub(crate) unsafe fn openat2_through(
     // SAFETY: the kernel has just said that these 24 bytes can be read.
     let how = unsafe { how.cast::<OpenHow>().read_unaligned() };
     let flags = how.flags as c_int;
-    if how.flags & !KNOWN_FLAGS != 0 || how.mode & !0o7777 != 0 || !asks_for_tmpfile(flags) {
+    if !plan::openat2_takes(how.flags, how.mode) || !asks_for_tmpfile(flags) {
         return native();
     }
     tmpfile(&Request { directory, path, flags, mode: how.mode as u32, resolve: how.resolve }, native)

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, set_child_subreaper, wait};
 
 use super::program;
+use super::supervision::Installer;
 use crate::elf::{self, Kind};
 use crate::failure::Failure;
 use crate::signals::{self, Set};
@@ -52,6 +53,7 @@ impl Child {
         program: &[OsString],
         environment: Vec<(&'static str, OsString)>,
         caller: Caller,
+        installer: Option<Installer>,
     ) -> Result<Self, Failure> {
         // What the program leaves behind becomes our child and not init's, so that we know whether anybody is left.
         // It cannot fail since Linux 3.4.
@@ -59,7 +61,7 @@ impl Child {
         let ignores_pipes = signals::is_ignored(libc::SIGPIPE);
         let mut command = Command::new(&program[0]);
         command.args(&program[1..]).envs(environment);
-        // SAFETY: only async-signal-safe functions run in the child, and they touch nothing but signal dispositions.
+        // SAFETY: only async-signal-safe functions run in the child; they touch signal dispositions, its filter and a socket.
         unsafe {
             command.pre_exec(move || {
                 if ignores_pipes {
@@ -70,7 +72,8 @@ impl Child {
                     signals::ignore(libc::SIGCHLD);
                 }
                 signals::restore(caller.blocked);
-                Ok(())
+                // Last, since from here on calls are looked at.
+                installer.as_ref().map_or(Ok(()), |installer| installer.install().map_err(io::Error::from))
             });
         }
         let child = command.spawn().map_err(|error| not_started(&program[0], &error))?;

@@ -30,6 +30,7 @@ use crate::sweep::sweeper::{Said, Sweeper};
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
     shim: OsString,
+    tmpfile: OsString,
     state: OsString,
     log: OsString,
 }
@@ -50,12 +51,22 @@ impl Wishes {
             let flag = flags.iter().find(|(name, _)| *name == variable).map(|(_, value)| value.clone());
             flag.or_else(|| std::env::var_os(variable)).unwrap_or_default()
         };
-        Self { shim: wish("TMPSHIM"), state: wish("TMPSHIM_STATE_DIR"), log: wish("TMPSHIM_LOG") }
+        Self {
+            shim: wish("TMPSHIM"),
+            tmpfile: wish("TMPSHIM_TMPFILE"),
+            state: wish("TMPSHIM_STATE_DIR"),
+            log: wish("TMPSHIM_LOG"),
+        }
     }
 
     /// Where this user's state is to be; nothing where it was not said.
     pub(super) fn state(&self) -> Option<PathBuf> {
         (!self.state.is_empty()).then(|| PathBuf::from(&self.state))
+    }
+
+    /// Whether anything is to be done about O_TMPFILE.
+    pub(super) fn want_files(&self) -> bool {
+        self.shim != "off" && self.tmpfile != "off"
     }
 
     /// Whether the library will do anything, and would not have to say that the directory it was given is none.

@@ -42,7 +42,7 @@ pub(super) fn start(place: Option<&Place>, family: Option<&Family>) {
 
 /// Leaves the terminal, the caller's directory, and every descriptor but those that are needed: who reads a pipe to its
 /// end would wait for us.
-fn detach(needed: &[RawFd]) {
+pub(super) fn detach(needed: &[RawFd]) {
     // It was forked, so it leads no process group yet and this cannot fail.
     let _ = setsid();
     let _ = rustix::process::chdir("/");

@@ -1,4 +1,4 @@
-//! `tmpshim run`: starts a program with the library preloaded, and ends as the program ends.
+//! `tmpshim run`: starts a program with the library preloaded, or under a supervisor, and ends as the program ends.
 
 mod child;
 mod family;
@@ -8,15 +8,17 @@ pub(crate) mod library;
 pub(crate) mod place;
 pub(crate) mod preload;
 pub(crate) mod program;
+mod supervision;
 
 use std::env;
 
-use crate::arguments::Run;
+use crate::arguments::{Engine, Run};
 use crate::failure::Failure;
 use crate::signals;
 use family::{Family, Wishes};
 use library::Staged;
 use program::Reach;
+use supervision::Supervision;
 
 /// Exit status where tmpshim itself failed, as of env(1), nohup(1) and timeout(1).
 pub(crate) const OWN_FAILURE: u8 = 125;
@@ -26,12 +28,14 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     // From here to the end signals are taken one at a time, so that none ends us between writing and removing a file.
     let caller = child::Caller::remember();
     let reach = Reach::of(&run.program[0]);
-    if let Some(warning) = reach.warning() {
+    let wishes = Wishes::of(&run.settings);
+    let supervision = supervise(&run, &reach, &wishes)?;
+    if let Some(warning) = reach.warning().filter(|_| supervision.is_none()) {
         anstream::eprintln!("tmpshim: warning: {warning}");
     }
-    let wishes = Wishes::of(&run.settings);
     let state = wishes.state();
     let library = match reach {
+        _ if run.engine == Engine::Notify && supervision.is_some() => None,
         // The loader of another architecture would complain about the library on the program's standard error.
         Reach::Foreign(_) => None,
         Reach::Full => Some(library::find(state)?),
@@ -51,12 +55,53 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     if let Some(family) = &family {
         environment.push(("TMPSHIM_STATE_DIR", family.path().into()));
     }
-    let ended = child::Child::start(&run.program, environment, caller).map(child::Child::end);
+    let (installer, listener) = supervision.map(Supervision::split).unzip();
+    let child = child::Child::start(&run.program, environment, caller, installer);
+    let supervisor = if child.is_ok() { listener.and_then(supervision::Listener::start) } else { None };
+    let ended = child.map(child::Child::end);
+    if let Some(supervisor) = supervisor {
+        supervisor.settle();
+    }
     clean_up(library.as_ref(), family.as_ref());
     Ok(match ended? {
         child::End::Status(status) => status,
         child::End::Signal(signal) => signals::end_by(signal),
     })
+}
+
+/// Prepares a supervisor where the program needs one. Where it cannot be had, says why, and goes on without only if the
+/// library helps instead or the user wants it so (S5).
+fn supervise(run: &Run, reach: &Reach, wishes: &Wishes) -> Result<Option<Supervision>, Failure> {
+    let wanted = match run.engine {
+        Engine::Auto => matches!(reach, Reach::Static(_) | Reach::Go(_)),
+        Engine::Preload => false,
+        Engine::Notify => true,
+    };
+    if !wanted || !wishes.want_files() {
+        return Ok(None);
+    }
+    let refusal = match Supervision::prepare() {
+        Ok(supervision) => {
+            if Supervision::costs_rights() {
+                anstream::eprintln!(
+                    "tmpshim: warning: without CAP_SYS_ADMIN the supervisor takes no_new_privs: set-uid programs gain no \
+                     rights"
+                );
+            }
+            return Ok(Some(supervision));
+        }
+        Err(refusal) => refusal,
+    };
+    if *reach == Reach::Full {
+        anstream::eprintln!("tmpshim: warning: no supervisor: {refusal}; the library is preloaded instead");
+        return Ok(None);
+    }
+    if run.best_effort {
+        anstream::eprintln!("tmpshim: warning: no supervisor: {refusal}");
+        return Ok(None);
+    }
+    let what = format_args!("cannot supervise {}", run.program[0].display()).to_string();
+    Err(Failure::new(OWN_FAILURE, what, refusal, "or give --best-effort to run it unchanged"))
 }
 
 /// After the program has ended: cleans up behind it and all that it started, or leaves somebody behind to do it when the

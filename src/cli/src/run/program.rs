@@ -64,10 +64,7 @@ impl Reach {
             Self::Foreign(path) => (path, "is built for another architecture", "the library cannot be loaded into it"),
         };
         let path = path.display();
-        Some(format!(
-            "{path} {what}: {effect}, and it runs as it would without tmpshim (the supervised engine, which reaches such \
-             programs, is not part of this version)"
-        ))
+        Some(format!("{path} {what}: {effect}, and it runs as it would without tmpshim (--engine notify may reach it)"))
     }
 }
 

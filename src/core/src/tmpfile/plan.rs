@@ -27,6 +27,23 @@ pub const fn is_valid(flags: i32) -> bool {
     asks_for_tmpfile(flags) && flags & libc::O_ACCMODE != libc::O_RDONLY && flags & libc::O_CREAT == 0
 }
 
+/// The flags that openat2(2) takes; for any other the EINVAL is the caller's own.
+pub const KNOWN_FLAGS: u64 = {
+    use libc::{
+        O_ACCMODE, O_APPEND, O_ASYNC, O_CLOEXEC, O_CREAT, O_DIRECT, O_EXCL, O_LARGEFILE, O_NOATIME, O_NOCTTY,
+        O_NOFOLLOW, O_NONBLOCK, O_SYNC, O_TMPFILE, O_TRUNC,
+    };
+    const LARGE_FILE_OF_THE_KERNEL: i32 = 0o100_000;
+    (O_ACCMODE | O_APPEND | O_ASYNC | O_CLOEXEC | O_CREAT | O_DIRECT | O_EXCL | O_LARGEFILE | O_NOATIME | O_NOCTTY)
+        as u64
+        | (O_NOFOLLOW | O_NONBLOCK | O_SYNC | O_TMPFILE | O_TRUNC | LARGE_FILE_OF_THE_KERNEL) as u64
+};
+
+/// Whether openat2(2), which unlike open(2) refuses what it does not know, takes these.
+pub const fn openat2_takes(flags: u64, mode: u64) -> bool {
+    flags & !KNOWN_FLAGS == 0 && mode & !0o7777 == 0
+}
+
 /// What to do about an O_TMPFILE open that the filesystem refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -74,6 +91,14 @@ mod tests {
         assert!(!asks_for_tmpfile(O_DIRECTORY));
         assert!(!asks_for_tmpfile(O_TMPFILE & !O_DIRECTORY));
         assert!(!asks_for_tmpfile(O_TMPFILE | O_PATH));
+    }
+
+    #[test]
+    fn t2_openat2_refuses_what_it_does_not_know() {
+        assert!(openat2_takes((O_TMPFILE | O_RDWR) as u64, 0o7777));
+        assert!(!openat2_takes((O_TMPFILE | O_RDWR) as u64, 0o10000));
+        assert!(!openat2_takes(1 << 32 | O_TMPFILE as u64, 0));
+        assert!(!openat2_takes(3 << 29 | O_TMPFILE as u64, 0));
     }
 
     #[test]

@@ -1,0 +1,155 @@
+/* A program that no library reaches: static, on a directory that is its first argument. Exits with the number of the
+ * line that found something wrong, or does what the second argument says. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHECK(condition) \
+    do { \
+        if (!(condition)) { \
+            fprintf(stderr, "line %d: %s: %s\n", __LINE__, #condition, strerror(errno)); \
+            _exit(1); \
+        } \
+    } while (0)
+
+static void use(int fd, int flags, mode_t mode)
+{
+    char text[4] = "", link[4096] = "", path[64];
+    struct stat seen;
+    CHECK(fd >= 0);
+    CHECK(write(fd, "abc", 3) == 3);
+    CHECK(pread(fd, text, 3, 0) == 3 && !strcmp(text, "abc"));
+    CHECK(fstat(fd, &seen) == 0);
+    CHECK(S_ISREG(seen.st_mode) && (seen.st_mode & 07777) == mode);
+    CHECK(seen.st_uid == geteuid() && seen.st_gid == getegid());
+    CHECK(!(fcntl(fd, F_GETFD) & FD_CLOEXEC) == !(flags & O_CLOEXEC));
+    CHECK(!(fcntl(fd, F_GETFL) & O_APPEND) == !(flags & O_APPEND));
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    CHECK(readlink(path, link, sizeof link - 1) > 0 && strstr(link, " (deleted)"));
+    close(fd);
+}
+
+static void doors(const char *directory)
+{
+    char path[64];
+    int dir = open(directory, O_RDONLY | O_DIRECTORY);
+    struct { unsigned long flags, mode, resolve; } how = { O_TMPFILE | O_RDWR | O_CLOEXEC, 0600, 0 };
+    CHECK(dir >= 0);
+    umask(027);
+    use(open(directory, O_TMPFILE | O_RDWR, 0666), 0, 0640);
+    use(open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC | O_APPEND, 0600), O_CLOEXEC | O_APPEND, 0600);
+    use(syscall(SYS_openat, dir, ".", O_TMPFILE | O_RDWR | O_EXCL, 0600), 0, 0600);
+    use(syscall(SYS_openat2, dir, ".", &how, sizeof how), O_CLOEXEC, 0600);
+    how.resolve = 0x08 /* RESOLVE_BENEATH */;
+    use(syscall(SYS_openat2, dir, ".", &how, sizeof how), O_CLOEXEC, 0600);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", dir);
+    use(open(path, O_TMPFILE | O_RDWR, 0600), 0, 0600);
+    snprintf(path, sizeof path, "/dev/fd/%d", dir);
+    use(open(path, O_TMPFILE | O_RDWR, 0600), 0, 0600);
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", getpid(), dir);
+    use(open(path, O_TMPFILE | O_RDWR, 0600), 0, 0600);
+    CHECK(chdir(directory) == 0);
+    use(open(".", O_TMPFILE | O_RDWR, 0600), 0, 0600);
+    use(open("/proc/self/cwd", O_TMPFILE | O_RDWR, 0600), 0, 0600);
+    use(open("/proc/thread-self/cwd/", O_TMPFILE | O_RDWR, 0600), 0, 0600);
+    /* The lowest free number. */
+    close(dir);
+    CHECK(open(".", O_TMPFILE | O_RDWR, 0600) == dir);
+    close(dir);
+}
+
+static void refusals(const char *directory)
+{
+    struct { unsigned long flags, mode, resolve; } how = { O_RDONLY, 0, 0 };
+    CHECK(open(directory, O_TMPFILE | O_RDONLY, 0600) < 0 && errno == EINVAL);
+    CHECK(open("/no/such/place", O_TMPFILE | O_RDWR, 0600) < 0 && errno == ENOENT);
+    CHECK(open("/etc/passwd", O_TMPFILE | O_RDWR, 0600) < 0 && errno == ENOTDIR);
+    CHECK(open("", O_TMPFILE | O_RDWR, 0600) < 0 && errno == ENOENT);
+    CHECK(open((char *)8, O_TMPFILE | O_RDWR, 0600) < 0 && errno == EFAULT);
+    CHECK(openat(99, ".", O_TMPFILE | O_RDWR, 0600) < 0 && errno == EBADF);
+    CHECK(syscall(SYS_openat2, AT_FDCWD, directory, 8, sizeof how) < 0 && errno == EFAULT);
+    CHECK(syscall(SYS_openat2, AT_FDCWD, directory, &how, 7) < 0 && errno == EINVAL);
+    int plain = syscall(SYS_openat2, AT_FDCWD, directory, &how, sizeof how);
+    CHECK(plain >= 0);
+    close(plain);
+}
+
+static void as_somebody(const char *directory)
+{
+    char closed[4096];
+    snprintf(closed, sizeof closed, "%s/closed", directory);
+    CHECK(setgroups(0, NULL) == 0 && setresgid(12345, 12345, 12345) == 0 && setresuid(12345, 12345, 12345) == 0);
+    umask(0);
+    use(open(directory, O_TMPFILE | O_RDWR, 0640), 0, 0640);
+    CHECK(open(closed, O_TMPFILE | O_RDWR, 0600) < 0 && errno == EACCES);
+}
+
+static void in_another_root(const char *directory)
+{
+    CHECK(chroot(directory) == 0 && chdir("/") == 0);
+    CHECK(open("/proc/self/cwd", O_TMPFILE | O_RDWR, 0600) < 0 && errno == ENOENT);
+    int fd = open("/", O_TMPFILE | O_RDWR, 0600);
+    CHECK(fd >= 0 && write(fd, "abc", 3) == 3);
+    close(fd);
+}
+
+int main(int count, char **arguments)
+{
+    const char *directory = arguments[1], *what = arguments[2];
+    CHECK(count > 2);
+    if (!strcmp(what, "doors")) {
+        doors(directory);
+    } else if (!strcmp(what, "refusals")) {
+        refusals(directory);
+    } else if (!strcmp(what, "as-somebody")) {
+        as_somebody(directory);
+    } else if (!strcmp(what, "in-another-root")) {
+        in_another_root(directory);
+    } else if (!strcmp(what, "exit")) {
+        CHECK(open(directory, O_TMPFILE | O_RDWR, 0600) >= 0);
+        return atoi(arguments[3]);
+    } else if (!strcmp(what, "signal")) {
+        raise(atoi(arguments[3]));
+    } else if (!strcmp(what, "wait")) {
+        puts("ready");
+        fflush(stdout);
+        pause();
+    } else if (!strcmp(what, "answer")) {
+        char byte;
+        puts("ready");
+        fflush(stdout);
+        while (read(0, &byte, 1) > 0) {}
+        printf("%s\n", open(directory, O_TMPFILE | O_RDWR, 0600) < 0 ? strerror(errno) : "opened");
+    } else if (!strcmp(what, "daemon")) {
+        /* Outlives its parent, and opens when its input ends. */
+        if (fork() == 0) {
+            char byte;
+            while (read(0, &byte, 1) > 0) {}
+            int fd = open(directory, O_TMPFILE | O_RDWR, 0600);
+            printf("%s\n", fd >= 0 && write(fd, "abc", 3) == 3 ? "opened" : strerror(errno));
+        }
+    } else if (!strcmp(what, "storm")) {
+        for (int child = 0; child < 8; child++) {
+            if (fork() == 0) {
+                for (int round = 0; round < 50; round++) {
+                    int fd = open(directory, O_TMPFILE | O_RDWR, 0600);
+                    CHECK(fd == 3 && write(fd, "abc", 3) == 3 && close(fd) == 0);
+                }
+                _exit(0);
+            }
+        }
+        for (int status; wait(&status) > 0;) {
+            CHECK(status == 0);
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,270 @@
+//! The supervised engine on a filesystem without O_TMPFILE, with programs that no library reaches.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const TMPSHIM: &str = env!("CARGO_BIN_EXE_tmpshim");
+
+/// A bindfs mount, and the programs beside it.
+struct Ground {
+    directory: TempDir,
+}
+
+impl Ground {
+    /// Nothing, and the reason is said, where there can be none here.
+    fn new() -> Option<Self> {
+        let has = |program: &str| Command::new(program).arg("--version").output().is_ok();
+        if !rustix::process::geteuid().is_root() || !has("bindfs") || !has("gcc") {
+            eprintln!("not shown: it takes root, bindfs and gcc");
+            return None;
+        }
+        let directory = tempfile::Builder::new().prefix("tmpshim-notify-").tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let ground = Self { directory };
+        for (name, mode) in [("backing", 0o1777), ("mount", 0o755)] {
+            let path = ground.path(name);
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let mounted = Command::new("bindfs").args([ground.path("backing"), ground.path("mount")]).status().unwrap();
+        assert!(mounted.success());
+        Some(ground)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn mount(&self) -> PathBuf {
+        self.path("mount")
+    }
+
+    fn c_program(&self) -> PathBuf {
+        let program = self.path("program");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/notify.c");
+        let built = Command::new("gcc").args(["-static", "-Wall", "-o"]).arg(&program).arg(source).status().unwrap();
+        assert!(built.success());
+        program
+    }
+
+    fn assert_empty(&self) {
+        let names =
+            |path: PathBuf| -> Vec<_> { fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect() };
+        assert_eq!(names(self.mount()), names(self.path("backing")));
+        // Removed on the filesystem below by a server that does so when the file is closed, which may come after the end.
+        eventually("nothing is left", || names(self.path("backing")).iter().all(|name| name == "closed"));
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.mount()).status();
+    }
+}
+
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not in time");
+        std::thread::yield_now();
+    }
+}
+
+fn supervised(program: &Path) -> Command {
+    let mut command = Command::new(TMPSHIM);
+    command.args(["run", "--engine", "notify", "--"]).arg(program).env_remove("LD_PRELOAD");
+    command
+}
+
+fn text(output: &Output) -> String {
+    format!("{:?} {}{}", output.status, output.stdout.escape_ascii(), output.stderr.escape_ascii())
+}
+
+/// Processes that are a supervisor of ours: forked from the command that runs this program.
+fn supervisors(of: &Path) -> usize {
+    let wanted = of.to_str().unwrap().as_bytes();
+    let lines =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    lines.filter(|line| line.windows(wanted.len()).any(|window| window == wanted)).count()
+}
+
+#[test]
+fn s2_a_static_program_gets_its_files_and_exact_answers() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let closed = ground.mount().join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+    for what in ["doors", "as-somebody", "in-another-root", "storm"] {
+        let without = Command::new(&program).arg(ground.mount()).arg(what).output().unwrap();
+        assert_eq!(without.status.code(), Some(1), "{what}: {}", text(&without));
+        let with = supervised(&program).arg(ground.mount()).arg(what).output().unwrap();
+        assert_eq!(with.status.code(), Some(0), "{what}: {}", text(&with));
+        ground.assert_empty();
+    }
+    // What fails on every filesystem fails as before.
+    for mut command in [Command::new(&program), supervised(&program)] {
+        let output = command.arg(ground.mount()).arg("refusals").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    }
+    fs::remove_dir(&closed).unwrap();
+    ground.assert_empty();
+    assert_eq!(supervisors(&program), 0);
+}
+
+#[test]
+fn s2_a_filesystem_with_o_tmpfile_is_used_as_it_is() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let native = tempfile::tempdir_in("/dev/shm").unwrap();
+    for what in ["doors", "refusals"] {
+        for mut command in [Command::new(&program), supervised(&program)] {
+            let output = command.arg(native.path()).arg(what).output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{what}: {}", text(&output));
+        }
+    }
+    assert_eq!(fs::read_dir(native.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn s4_status_and_signals_pass_through_a_supervised_run() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let run = |what: &str, number: i32| {
+        supervised(&program).arg(ground.mount()).args([what, &number.to_string()]).status().unwrap()
+    };
+    for status in [0, 1, 77, 255] {
+        assert_eq!(run("exit", status).code(), Some(status));
+    }
+    for signal in [libc::SIGTERM, libc::SIGKILL] {
+        assert_eq!(run("signal", signal).signal(), Some(signal));
+    }
+    let mut child = supervised(&program).arg(ground.mount()).arg("wait").stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
+    // SAFETY: kill(2) touches no memory; the child has not been waited for.
+    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+    ground.assert_empty();
+    assert_eq!(supervisors(&program), 0, "who supervised is gone when we are");
+}
+
+#[test]
+fn s4_a_daemon_is_supervised_to_its_end() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let mut command = supervised(&program);
+    command.arg(ground.mount()).arg("daemon").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let input = child.stdin.take();
+    assert!(child.wait().unwrap().success(), "we end with the program");
+    drop(input);
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "opened\n");
+    ground.assert_empty();
+    eventually("the supervisor has ended", || supervisors(&program) == 0);
+}
+
+#[test]
+fn s3_a_go_program_gets_its_files_by_default() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.path("go-program");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/notify.go");
+    let mut go = Command::new("go");
+    go.args(["build", "-o"]).arg(&program).arg(source).current_dir(ground.directory.path());
+    go.env("CGO_ENABLED", "0").env("GO111MODULE", "off").env("GOCACHE", ground.path("cache"));
+    match go.status() {
+        Err(error) => return eprintln!("not shown: it takes go: {error}"),
+        Ok(status) => assert!(status.success()),
+    }
+    let without = Command::new(&program).arg(ground.mount()).output().unwrap();
+    assert_eq!(without.status.code(), Some(1), "{}", text(&without));
+    let with = Command::new(TMPSHIM).args(["run", "--"]).arg(&program).arg(ground.mount()).output().unwrap();
+    assert_eq!(with.status.code(), Some(0), "{}", text(&with));
+    assert!(with.stderr.is_empty(), "{}", text(&with));
+    ground.assert_empty();
+    assert_eq!(supervisors(&program), 0);
+}
+
+#[test]
+fn s4_without_privilege_it_works_and_says_what_it_costs() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    // Where everybody can execute it, whatever the permissions above the one that was built.
+    let command = ground.path("tmpshim");
+    fs::copy(TMPSHIM, &command).unwrap();
+    let mut somebody = Command::new("setpriv");
+    somebody.args(["--reuid", "12345", "--regid", "12345", "--clear-groups"]).arg(&command);
+    somebody.args(["run", "--engine", "notify", "--"]).arg(&program).arg(ground.mount()).args(["exit", "7"]);
+    let output = somebody.env_remove("LD_PRELOAD").output().unwrap();
+    let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    let message = String::from_utf8_lossy(&output.stderr);
+    if scope.trim().is_empty() || scope.trim() == "0" {
+        assert_eq!(output.status.code(), Some(7), "{}", text(&output));
+        assert!(message.contains("no_new_privs") && message.lines().count() == 1, "{message}");
+    } else {
+        assert_eq!(output.status.code(), Some(125), "{}", text(&output));
+        assert!(message.contains("Yama"), "{message}");
+    }
+    ground.assert_empty();
+}
+
+#[test]
+fn s6_when_the_supervisor_is_killed_the_program_is_told_and_goes_on() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let mut command = supervised(&program);
+    command.arg(ground.mount()).arg("answer").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    // Its only relatives are the program and the supervisor, and that has the command's own name.
+    let run = child.id();
+    let children = || fs::read_to_string(format!("/proc/{run}/task/{run}/children")).unwrap();
+    let is_supervisor = |pid: &&str| {
+        let ours = fs::metadata(TMPSHIM).unwrap().len();
+        fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(|file| file.len() == ours)
+    };
+    eventually("it is there", || children().split_whitespace().any(|pid| is_supervisor(&pid)));
+    let supervisor: i32 = children().split_whitespace().find(is_supervisor).unwrap().parse().unwrap();
+    // SAFETY: kill(2) touches no memory.
+    unsafe { libc::kill(supervisor, libc::SIGKILL) };
+    eventually("it is gone", || !children().split_whitespace().any(|pid| pid == supervisor.to_string()));
+    drop(child.stdin.take());
+    line.clear();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "Function not implemented\n");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    ground.assert_empty();
+}
+
+#[test]
+fn s5_a_second_supervisor_is_refused_in_one_line_unless_best_effort() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let inner = |flags: &[&str]| {
+        let mut command = supervised(Path::new(TMPSHIM));
+        command.args(["run", "--engine", "notify"]).args(flags).arg("--").arg(&program).arg(ground.mount());
+        command.args(["exit", "7"]).output().unwrap()
+    };
+    let refused = inner(&[]);
+    assert_eq!(refused.status.code(), Some(125), "{}", text(&refused));
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("EBUSY") && message.contains("--best-effort"), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    // The outer one reaches it all the same.
+    let run = inner(&["--best-effort"]);
+    assert_eq!(run.status.code(), Some(7), "{}", text(&run));
+    ground.assert_empty();
+}

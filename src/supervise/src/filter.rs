@@ -1,0 +1,253 @@
+//! The seccomp filter, as data (S1). What it does not know it allows, foreign architectures included: a program must not
+//! notice that it is there.
+
+use libc::{
+    AT_EMPTY_PATH, AT_SYMLINK_FOLLOW, BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET,
+    BPF_W, O_PATH, O_TMPFILE, SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF, sock_filter,
+};
+
+/// Which calls are looked at besides those that open files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// linkat of an open file (T7).
+    pub links: bool,
+    /// mkdir and mkdirat (D1).
+    pub directories: bool,
+}
+
+/// The system calls of one architecture that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    /// `AUDIT_ARCH_…`, as the kernel tells it.
+    pub architecture: u32,
+    /// Newer architectures have openat only.
+    pub open: Option<u32>,
+    /// openat(2).
+    pub openat: u32,
+    /// openat2(2).
+    pub openat2: u32,
+    /// linkat(2).
+    pub linkat: u32,
+    /// Newer architectures have mkdirat only.
+    pub mkdir: Option<u32>,
+    /// mkdirat(2).
+    pub mkdirat: u32,
+}
+
+/// The architectures whose programs run on this kernel and are looked at: the native one first. x32 has numbers of its
+/// own, all with bit 30 set, so none of these.
+#[cfg(target_arch = "x86_64")]
+pub const ARCHITECTURES: [Numbers; 2] = [
+    Numbers {
+        architecture: 0xc000_003e,
+        open: Some(2),
+        openat: 257,
+        openat2: 437,
+        linkat: 265,
+        mkdir: Some(83),
+        mkdirat: 258,
+    },
+    // i386, whose O_TMPFILE has the same value.
+    Numbers {
+        architecture: 0x4000_0003,
+        open: Some(5),
+        openat: 295,
+        openat2: 437,
+        linkat: 303,
+        mkdir: Some(39),
+        mkdirat: 296,
+    },
+];
+/// The architecture whose programs are looked at. 32-bit ARM's O_TMPFILE has another value, so it is left alone.
+#[cfg(target_arch = "aarch64")]
+pub const ARCHITECTURES: [Numbers; 1] =
+    [Numbers { architecture: 0xc000_00b7, open: None, openat: 56, openat2: 437, linkat: 37, mkdir: None, mkdirat: 34 }];
+
+/// What has to hold of a call's argument.
+#[derive(Clone, Copy)]
+enum When {
+    Always,
+    /// All bits of O_TMPFILE (one of them is O_DIRECTORY), and not O_PATH, which makes the kernel forget them.
+    Tmpfile(u32),
+    /// The argument has one of these bits.
+    AnyOf(u32, u32),
+}
+
+/// Where `struct seccomp_data` has its fields: number, architecture, instruction pointer, six arguments of 64 bits.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+/// The instructions for all architectures.
+pub fn program(watch: Watch) -> Vec<sock_filter> {
+    let mut program = vec![load(ARCHITECTURE)];
+    for numbers in &ARCHITECTURES {
+        let section = section(numbers, watch);
+        program.push(jump(BPF_JEQ, numbers.architecture, section.len()));
+        program.extend(section);
+    }
+    program.push(answer(SECCOMP_RET_ALLOW));
+    program
+}
+
+fn section(numbers: &Numbers, watch: Watch) -> Vec<sock_filter> {
+    let mut rules = vec![
+        (Some(numbers.openat), When::Tmpfile(2)),
+        (numbers.open, When::Tmpfile(1)),
+        // Its flags lie in memory.
+        (Some(numbers.openat2), When::Always),
+    ];
+    if watch.links {
+        rules.push((Some(numbers.linkat), When::AnyOf(4, (AT_EMPTY_PATH | AT_SYMLINK_FOLLOW) as u32)));
+    }
+    if watch.directories {
+        rules.extend([(numbers.mkdir, When::Always), (Some(numbers.mkdirat), When::Always)]);
+    }
+    let mut section = vec![load(NUMBER)];
+    for (number, when) in rules {
+        let Some(number) = number else { continue };
+        let decision = decision(when);
+        section.push(jump(BPF_JEQ, number, decision.len()));
+        section.extend(decision);
+    }
+    section.push(answer(SECCOMP_RET_ALLOW));
+    section
+}
+
+/// Ends in an answer whatever the arguments are, so that the number need not be loaded again.
+fn decision(when: When) -> Vec<sock_filter> {
+    let (notify, allow) = (answer(SECCOMP_RET_USER_NOTIF), answer(SECCOMP_RET_ALLOW));
+    match when {
+        When::Always => vec![notify],
+        When::Tmpfile(argument) => vec![
+            load_argument(argument),
+            instruction(BPF_ALU | BPF_AND | BPF_K, (O_TMPFILE | O_PATH) as u32),
+            jump(BPF_JEQ, O_TMPFILE as u32, 1),
+            notify,
+            allow,
+        ],
+        When::AnyOf(argument, bits) => vec![load_argument(argument), jump(BPF_JSET, bits, 1), notify, allow],
+    }
+}
+
+fn instruction(code: u32, k: u32) -> sock_filter {
+    sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
+fn load(offset: u32) -> sock_filter {
+    instruction(BPF_LD | BPF_W | BPF_ABS, offset)
+}
+
+/// The lower half: flags are 32 bits, and both architectures are little-endian.
+fn load_argument(number: u32) -> sock_filter {
+    load(ARGUMENTS + 8 * number)
+}
+
+/// Goes on with the next instruction where the comparison holds, else over `otherwise` of them.
+fn jump(comparison: u32, k: u32, otherwise: usize) -> sock_filter {
+    let jf = u8::try_from(otherwise).expect("sections are short");
+    sock_filter { jf, ..instruction(BPF_JMP | comparison | BPF_K, k) }
+}
+
+fn answer(action: u32) -> sock_filter {
+    instruction(BPF_RET | BPF_K, action)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libc::{O_CREAT, O_DIRECTORY, O_RDWR};
+
+    /// Runs the filter as the kernel does.
+    fn run(program: &[sock_filter], architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {
+        let word = |offset: u32| match offset {
+            NUMBER => number,
+            ARCHITECTURE => architecture,
+            _ => {
+                let argument = arguments[(offset - ARGUMENTS) as usize / 8];
+                if offset.is_multiple_of(8) { argument as u32 } else { (argument >> 32) as u32 }
+            }
+        };
+        let (mut accumulator, mut next) = (0, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[next];
+            next += 1;
+            let is = |wanted: u32| u32::from(code) == wanted;
+            if is(BPF_LD | BPF_W | BPF_ABS) {
+                accumulator = word(k);
+            } else if is(BPF_ALU | BPF_AND | BPF_K) {
+                accumulator &= k;
+            } else if is(BPF_JMP | BPF_JEQ | BPF_K) {
+                next += usize::from(if accumulator == k { jt } else { jf });
+            } else if is(BPF_JMP | BPF_JSET | BPF_K) {
+                next += usize::from(if accumulator & k == 0 { jf } else { jt });
+            } else if is(BPF_RET | BPF_K) {
+                return k;
+            } else {
+                panic!("unknown instruction {code:#x}");
+            }
+        }
+    }
+
+    fn notified(watch: Watch, architecture: u32, arguments: [u64; 6]) -> Vec<u32> {
+        let program = program(watch);
+        let notified = |number: &u32| match run(&program, architecture, *number, arguments) {
+            SECCOMP_RET_USER_NOTIF => true,
+            SECCOMP_RET_ALLOW => false,
+            other => panic!("{other:#x}"),
+        };
+        (0..600).chain(0x4000_0000..0x4000_0258).filter(notified).collect()
+    }
+
+    fn sorted(numbers: &[Option<u32>]) -> Vec<u32> {
+        let mut numbers: Vec<u32> = numbers.iter().flatten().copied().collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    const ALL: Watch = Watch { links: true, directories: true };
+
+    #[test]
+    fn s1_flags_decide_on_every_number_of_every_architecture() {
+        let tmpfile = (O_TMPFILE | O_RDWR) as u64;
+        for numbers in &ARCHITECTURES {
+            let Numbers { architecture, open, openat, openat2, .. } = *numbers;
+            // Only where each call has its flags.
+            for (position, door) in [(1, open), (2, Some(openat))] {
+                let mut arguments = [0; 6];
+                arguments[position] = tmpfile;
+                assert_eq!(notified(Watch::default(), architecture, arguments), sorted(&[door, Some(openat2)]));
+                // The kernel ignores the upper half of an int.
+                arguments[position] |= 0xffff_ffff << 32;
+                assert_eq!(notified(Watch::default(), architecture, arguments), sorted(&[door, Some(openat2)]));
+            }
+            for flags in [0, O_DIRECTORY, O_TMPFILE & !O_DIRECTORY, O_TMPFILE | O_PATH, O_RDWR | O_CREAT] {
+                let arguments = [flags as u64; 6];
+                assert_eq!(notified(Watch::default(), architecture, arguments), [openat2], "flags {flags:o}");
+            }
+        }
+    }
+
+    #[test]
+    fn s1_links_and_directories_only_on_request() {
+        for numbers in &ARCHITECTURES {
+            let Numbers { architecture, openat2, linkat, mkdir, mkdirat, .. } = *numbers;
+            for flags in [AT_EMPTY_PATH, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH | AT_SYMLINK_FOLLOW] {
+                let arguments = [0, 0, 0, 0, flags as u64, 0];
+                assert_eq!(notified(Watch::default(), architecture, arguments), [openat2]);
+                let all = sorted(&[Some(openat2), Some(linkat), mkdir, Some(mkdirat)]);
+                assert_eq!(notified(ALL, architecture, arguments), all);
+            }
+            let without_flags = sorted(&[Some(openat2), mkdir, Some(mkdirat)]);
+            assert_eq!(notified(ALL, architecture, [0; 6]), without_flags);
+        }
+    }
+
+    #[test]
+    fn s1_other_architectures_are_left_alone() {
+        // MIPS, 32-bit ARM, RISC-V, nothing.
+        for architecture in [0x8, 0x4000_0028, 0xc000_00f3, 0] {
+            assert_eq!(notified(ALL, architecture, [!(O_PATH as u64); 6]), []);
+        }
+    }
+}

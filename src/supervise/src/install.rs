@@ -1,0 +1,201 @@
+//! Putting the filter on, in the process that is about to become the program, and handing its listener over.
+
+use std::fmt;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use libc::{
+    SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, SECCOMP_SET_MODE_FILTER, sock_filter,
+};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+use rustix::thread::{CapabilitySet, capabilities, set_no_new_privs};
+
+use crate::notify;
+
+/// Why this system will not have a supervisor (S5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// EBUSY: one listener for each chain of filters.
+    Listener,
+    /// EPERM, EACCES: somebody else's filter or policy.
+    Forbidden,
+    /// EINVAL: before Linux 5.14, no descriptor can be handed over in one step.
+    Old,
+    /// ENOSYS: a kernel or a sandbox without seccomp.
+    Missing,
+    /// The program's memory, where its paths lie, may not be read.
+    Memory,
+    /// Anything else.
+    Other(Errno),
+}
+
+impl Refusal {
+    fn of(errno: Errno) -> Self {
+        match errno {
+            Errno::BUSY => Self::Listener,
+            Errno::PERM | Errno::ACCESS => Self::Forbidden,
+            Errno::INVAL => Self::Old,
+            Errno::NOSYS => Self::Missing,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    /// Why, and what to do.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener => formatter.write_str(
+                "another supervisor is at work here already (EBUSY); start the program outside of it, or leave it to it",
+            ),
+            Self::Forbidden => formatter.write_str(
+                "seccomp is forbidden here (EPERM); allow the system call seccomp in the sandbox's profile",
+            ),
+            Self::Old => formatter
+                .write_str("the kernel is older than 5.14 or lacks user notification (EINVAL); use a newer kernel"),
+            Self::Missing => formatter.write_str(
+                "there is no seccomp here (ENOSYS); use a kernel with CONFIG_SECCOMP_FILTER, or another sandbox",
+            ),
+            Self::Memory => formatter.write_str(
+                "Yama forbids to read the program's memory; give CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 0",
+            ),
+            Self::Other(errno) => write!(formatter, "the filter was refused ({errno}); report it"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Whether the filter will be given only to a program that promises never to gain rights (no_new_privs).
+pub fn costs_new_privileges() -> bool {
+    !has(CapabilitySet::SYS_ADMIN)
+}
+
+fn has(capability: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
+}
+
+/// Tries everything in a process that ends at once, so that what is wrong is known before the program is started.
+///
+/// # Errors
+/// Why there can be no supervisor.
+pub fn probe(filter: &[sock_filter]) -> Result<(), Refusal> {
+    // The supervisor is not an ancestor of the program, which Yama wants of whoever reads memory.
+    let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
+    if yama.is_ok_and(|scope| scope.trim() != "0") && !has(CapabilitySet::SYS_PTRACE) {
+        return Err(Refusal::Memory);
+    }
+    // SAFETY: the child makes a few system calls, allocates nothing, and ends.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let answer = install(filter).and_then(|listener| notify::can_inject(listener.as_fd()));
+        let status = answer.err().map_or(0, Errno::raw_os_error);
+        // SAFETY: ends the process and nothing else.
+        unsafe { libc::_exit(status) };
+    }
+    if child < 0 {
+        return Err(Refusal::Other(last_errno()));
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child just made; the status lives on this frame.
+    while unsafe { libc::waitpid(child, &raw mut status, 0) } < 0 {
+        if last_errno() != Errno::INTR {
+            return Err(Refusal::Other(last_errno()));
+        }
+    }
+    if !libc::WIFEXITED(status) {
+        // A sandbox ended it for the attempt.
+        return Err(Refusal::Forbidden);
+    }
+    match libc::WEXITSTATUS(status) {
+        0 => Ok(()),
+        errno => Err(Refusal::of(Errno::from_raw_os_error(errno))),
+    }
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// Puts the filter on the calling thread. Async-signal-safe: for the child between fork and exec. Promises
+/// no_new_privs only where the kernel asks for that.
+///
+/// # Errors
+/// As seccomp(2).
+pub fn install(filter: &[sock_filter]) -> Result<OwnedFd, Errno> {
+    match without_promise(filter) {
+        Err(Errno::ACCESS) => {
+            set_no_new_privs(true)?;
+            without_promise(filter)
+        }
+        answer => answer,
+    }
+}
+
+fn without_promise(filter: &[sock_filter]) -> Result<OwnedFd, Errno> {
+    // Since 5.19: once we have seen a call, only a fatal signal interrupts it. Go interrupts its own all the time (S3).
+    match seccomp(filter, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        Err(Errno::INVAL) => seccomp(filter, SECCOMP_FILTER_FLAG_NEW_LISTENER),
+        answer => answer,
+    }
+}
+
+fn seccomp(filter: &[sock_filter], flags: libc::c_ulong) -> Result<OwnedFd, Errno> {
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+    // SAFETY: the program and its instructions live as long as the call, which only reads them.
+    let answer = unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    if answer < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: a descriptor just made, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(answer as i32) })
+}
+
+/// Sends the listener. Async-signal-safe.
+///
+/// # Errors
+/// As sendmsg(2).
+pub fn send(socket: BorrowedFd<'_>, listener: BorrowedFd<'_>) -> Result<(), Errno> {
+    let descriptors = [listener];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    sendmsg(socket, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// Receives the listener that was sent; EPIPE where none was.
+///
+/// # Errors
+/// As recvmsg(2).
+pub fn receive(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let mut received = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    received.next().ok_or(Errno::PIPE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s5_every_refusal_says_why_and_what_to_do_in_one_line() {
+        let mut seen = std::collections::HashSet::new();
+        for errno in [Errno::BUSY, Errno::PERM, Errno::INVAL, Errno::NOSYS, Errno::NOMEM] {
+            let text = Refusal::of(errno).to_string();
+            assert!(text.contains("; ") && !text.contains('\n'), "{text}");
+            assert!(seen.insert(text));
+        }
+        assert_eq!(Refusal::of(Errno::ACCESS), Refusal::Forbidden);
+    }
+}
