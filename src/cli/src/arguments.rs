@@ -144,10 +144,10 @@ fn run_command() -> Command {
                 .long("engine")
                 .value_name("ENGINE")
                 .value_parser(["auto", "preload", "notify"])
-                .default_value("auto")
+                .default_value("preload")
                 .help(
                     "How the program is reached: preload for programs that use a shared libc, notify (a seccomp \
-                     supervisor, O_TMPFILE only) for any, auto for what suits the program",
+                     supervisor, for opens only: no linkat, no directories) for any, auto for what suits the program",
                 ),
         )
         .arg(
@@ -173,9 +173,10 @@ fn run_command() -> Command {
          Exit codes: those of the program; if a signal ended it, tmpshim ends by the same signal (as PID 1: 128 plus \
          its number). 127 the program was not found, 126 it cannot be executed, 125 tmpshim itself failed, 2 wrong \
          usage.\n\n\
-         Static programs and Go do not take their opens from a preloaded library: they get a supervisor, and the \
-         library for what they start. Without CAP_SYS_ADMIN that takes no_new_privs: set-uid programs below gain no \
-         rights. Where there can be no supervisor (Linux before 5.14, a sandbox that forbids it), tmpshim says why \
+         Static programs and Go do not take their opens from a preloaded library; tmpshim says so and runs them \
+         unchanged. With --engine auto or notify they get a supervisor, which answers their O_TMPFILE opens and does \
+         not yet publish such files by linkat. Without CAP_SYS_ADMIN that takes no_new_privs: set-uid programs below \
+         gain no rights. Where there can be no supervisor (Linux before 5.14, a sandbox that forbids it), tmpshim says why \
          and ends with 125, or with --best-effort runs the program unchanged.",
         )
 }
@@ -235,9 +236,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Run {
     });
     let program = matches.get_many::<OsString>("program").expect("clap requires it").cloned();
     let engine = match matches.get_one::<String>("engine").map(String::as_str) {
-        Some("preload") => Engine::Preload,
+        Some("auto") => Engine::Auto,
         Some("notify") => Engine::Notify,
-        _ => Engine::Auto,
+        _ => Engine::Preload,
     };
     let best_effort = matches.get_flag("best-effort");
     Run { engine, best_effort, settings: settings.collect(), program: program.collect() }
@@ -274,7 +275,8 @@ mod tests {
     #[test]
     fn the_engine_is_chosen_by_name() {
         for (line, engine, best_effort) in [
-            (&["true"][..], Engine::Auto, false),
+            (&["true"][..], Engine::Preload, false),
+            (&["--engine", "auto", "true"], Engine::Auto, false),
             (&["--engine", "preload", "--best-effort", "true"], Engine::Preload, true),
             (&["--engine=notify", "true"], Engine::Notify, false),
         ] {

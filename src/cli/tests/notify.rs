@@ -188,7 +188,12 @@ fn s3_a_go_program_gets_its_files_by_default() {
     }
     let without = Command::new(&program).arg(ground.mount()).output().unwrap();
     assert_eq!(without.status.code(), Some(1), "{}", text(&without));
-    let with = Command::new(TMPSHIM).args(["run", "--"]).arg(&program).arg(ground.mount()).output().unwrap();
+    let with = Command::new(TMPSHIM)
+        .args(["run", "--engine", "auto", "--"])
+        .arg(&program)
+        .arg(ground.mount())
+        .output()
+        .unwrap();
     assert_eq!(with.status.code(), Some(0), "{}", text(&with));
     assert!(with.stderr.is_empty(), "{}", text(&with));
     ground.assert_empty();

@@ -72,6 +72,8 @@ pub unsafe fn stand_in(request: &Request, refusal: Option<Errno>, means: &Means<
     let survey = means.survey.ask(directory.as_fd(), means.tracker);
     let file = match survey {
         Unlinked::Works | Unlinked::Hides => None,
+        // Nobody could remove a hidden name, and without one the file is of no use.
+        Unlinked::Breaks if means.tracker.is_none() => return Err(refusal.unwrap_or(Errno::OPNOTSUPP)),
         Unlinked::Breaks => kept(&directory, request, means)?,
         Unlinked::Impossible => return Err(refusal.unwrap_or(Errno::OPNOTSUPP)),
     };
