@@ -142,23 +142,25 @@ static void fork_and_end(const void *unused)
     exit(0);
 }
 
+static void become(const char *role)
+{
+    make("d.XXXXXX", 1);
+    mark();
+    execl(self(), self(), ".", role, (char *)NULL);
+    CHECK(0 && "exec");
+}
+
 // The new program makes nothing: its end is not seen.
 static void exec_and_end(const void *unused)
 {
     (void)unused;
-    make("d.XXXXXX", 1);
-    mark();
-    execl(self(), self(), ".", "end", (char *)NULL);
-    CHECK(0 && "exec");
+    become("end");
 }
 
 static void exec_and_make(const void *unused)
 {
     (void)unused;
-    make("d.XXXXXX", 1);
-    mark();
-    execl(self(), self(), ".", "make", (char *)NULL);
-    CHECK(0 && "exec");
+    become("make");
 }
 
 static void end(const void *unused)
@@ -215,21 +217,9 @@ static const struct scenario roles[] = {
     { .name = "wait", .victim = wait_for_input },
 };
 
-static void observe(void)
-{
-    void (*const ways[])(void) = { sweep, next_process };
-    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
-        try_every_point(&scenarios[i], ways, 2);
-}
-
 int main(int argc, char **argv)
 {
-    CHECK(argc > 1 && chdir(argv[1]) == 0);
-    if (argc < 3) {
-        alone();
-        observe();
-        return 0;
-    }
-    return play(argv[2], scenarios, sizeof scenarios / sizeof *scenarios) ||
+    void (*const ways[])(void) = { sweep, next_process };
+    return kill_matrix(argc, argv, scenarios, sizeof scenarios / sizeof *scenarios, ways, 2) ||
            play(argv[2], roles, sizeof roles / sizeof *roles) ? 0 : 1;
 }

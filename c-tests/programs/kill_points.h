@@ -92,4 +92,18 @@ static int play(const char *name, const struct scenario *scenarios, size_t count
     return 0;
 }
 
+// What main is: the matrix, each scenario recovered from in the given ways by turns, or the victim that argv[2] names.
+// False where that is none of them.
+static int kill_matrix(int argc, char **argv, const struct scenario *scenarios, size_t count, void (*const *ways)(void),
+                       size_t ways_count)
+{
+    CHECK(argc > 1 && chdir(argv[1]) == 0);
+    if (argc > 2)
+        return play(argv[2], scenarios, count);
+    alone();
+    for (size_t i = 0; i < count; i++)
+        try_every_point(&scenarios[i], ways, ways_count);
+    return 1;
+}
+
 #endif

@@ -73,20 +73,8 @@ static void next_open(void)
     IN_CHILD(CHECK(close(open_it(0600)) == 0));
 }
 
-static void observe(void)
-{
-    void (*const ways[])(void) = { sweep, next_open, next_process };
-    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
-        try_every_point(&scenarios[i], ways, 3);
-}
-
 int main(int argc, char **argv)
 {
-    CHECK(argc > 1 && chdir(argv[1]) == 0);
-    if (argc < 3) {
-        alone();
-        observe();
-        return 0;
-    }
-    return play(argv[2], scenarios, sizeof scenarios / sizeof *scenarios) ? 0 : 1;
+    void (*const ways[])(void) = { sweep, next_open, next_process };
+    return kill_matrix(argc, argv, scenarios, sizeof scenarios / sizeof *scenarios, ways, 3) ? 0 : 1;
 }

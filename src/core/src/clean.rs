@@ -1,13 +1,13 @@
 //! Removing one thing that stands in a record: a directory, or a file's hidden name (D2, D5, T5, T6).
 
 use crate::fd::{Fd, openat};
-use crate::identity::{self, Identity};
+use crate::identity::{self, Identity, Seen};
 use crate::journal::{Entry, Record};
 use crate::listing::each_name;
 use crate::name::{Kind, mark};
 use crate::remove::{Outcome, Remover, Stuck, raise_descriptor_limit};
 use crate::sys;
-use crate::text::{PATH_MAX, Text, split};
+use crate::text::{PATH_MAX, Text, has_dots, split};
 use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, statat, unlinkat};
@@ -33,7 +33,7 @@ impl Cleaner {
             (Entry::File { .. }, made) => return remove_file(directory, name, made.as_ref()),
             (Entry::Directory, Some(made)) => made,
             (Entry::Directory, None) => match identity::at(directory, name) {
-                Ok(seen) if seen.is_directory() && seen.mode & 0o7777 == 0o700 && is_own(seen.uid) => seen.identity,
+                Ok(seen) if is_like_mkdtemps(&seen) => seen.identity,
                 _ => return Outcome::NotThere,
             },
         };
@@ -82,9 +82,7 @@ impl Cleaner {
                     removed_if_empty(directory, name)
                 }
             }
-            (Entry::Directory, None) if seen.is_directory() && seen.mode & 0o7777 == 0o700 && is_own(seen.uid) => {
-                removed_if_empty(directory, name)
-            }
+            (Entry::Directory, None) if is_like_mkdtemps(&seen) => removed_if_empty(directory, name),
             _ => Outcome::NotThere,
         }
     }
@@ -92,7 +90,7 @@ impl Cleaner {
 
 /// Whether nothing that we make is like that.
 fn is_suspect(record: &Record<'_>, created: u64) -> bool {
-    if record.path.to_bytes().split(|&byte| byte == b'/').any(|part| matches!(part, b"." | b"..")) {
+    if has_dots(record.path.to_bytes()) {
         return true;
     }
     match record.entry {
@@ -112,7 +110,7 @@ fn is_suspect(record: &Record<'_>, created: u64) -> bool {
 /// When a file was last changed, in nanoseconds since 1970.
 fn changed(path: &CStr) -> Option<u64> {
     let seen = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    Some((seen.st_ctime as u64).wrapping_mul(1_000_000_000).wrapping_add(seen.st_ctime_nsec as u64))
+    Some(sys::nanoseconds(seen.st_ctime, seen.st_ctime_nsec as u64))
 }
 
 /// What rmdir(2) would say.
@@ -137,8 +135,9 @@ pub fn is_gone(record: &Record<'_>) -> bool {
     }
 }
 
-fn is_own(uid: u32) -> bool {
-    uid == rustix::process::geteuid().as_raw()
+/// Whether it is what mkdtemp makes.
+fn is_like_mkdtemps(seen: &Seen) -> bool {
+    seen.is_directory() && seen.mode & 0o7777 == 0o700 && seen.is_own()
 }
 
 fn is_hidden_name(path: &[u8]) -> bool {

@@ -48,25 +48,32 @@ pub enum Event<'a> {
     },
 }
 
+/// Writes a line to where somebody wants it. Whoever asked for a log that cannot be written has none.
+pub fn append(log: Log<'_>, line: &[u8]) {
+    let file;
+    let to = match log {
+        Log::None => return,
+        // SAFETY: only written to; where the program has closed it, the write fails.
+        Log::Stderr => unsafe { sys::borrow(2) },
+        Log::File(path) => {
+            let mut text = Text::<PATH_MAX>::new();
+            let Some(path) = text.push(path).as_c_str() else { return };
+            let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY;
+            let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+            let Ok(opened) = openat(CWD, path, flags | OFlags::NONBLOCK, mode) else { return };
+            file = opened;
+            file.as_fd()
+        }
+    };
+    let _ = rustix::io::write(to, line);
+}
+
 impl Event<'_> {
     /// Writes the line. `program` is the program's name.
     pub fn write(&self, log: Log<'_>, program: &[u8]) {
-        let file;
-        let to = match log {
-            Log::None => return,
-            // SAFETY: only written to; where the program has closed it, the write fails.
-            Log::Stderr => unsafe { sys::borrow(2) },
-            Log::File(path) => {
-                let mut text = Text::<PATH_MAX>::new();
-                let Some(path) = text.push(path).as_c_str() else { return };
-                let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY;
-                let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
-                let Ok(opened) = openat(CWD, path, flags | OFlags::NONBLOCK, mode) else { return };
-                file = opened;
-                file.as_fd()
-            }
-        };
-        let _ = rustix::io::write(to, self.line(program).as_bytes());
+        if log != Log::None {
+            append(log, self.line(program).as_bytes());
+        }
     }
 
     fn line(&self, program: &[u8]) -> Text<8192> {

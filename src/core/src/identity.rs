@@ -57,6 +57,11 @@ impl Seen {
     pub fn is_directory(&self) -> bool {
         FileType::from_raw_mode(self.mode) == FileType::Directory
     }
+
+    /// Whether it belongs to this process's user.
+    pub fn is_own(&self) -> bool {
+        self.uid == rustix::process::geteuid().as_raw()
+    }
 }
 
 const NAMESPACE: u64 = 1 << 63;
@@ -113,7 +118,7 @@ fn look(directory: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Result<Seen, 
 
 fn from_statx(seen: &Statx) -> Seen {
     let has = |flag: StatxFlags| seen.stx_mask & flag.bits() != 0;
-    let birth = (seen.stx_btime.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(seen.stx_btime.tv_nsec.into());
+    let birth = sys::nanoseconds(seen.stx_btime.tv_sec, seen.stx_btime.tv_nsec.into());
     let identity = Identity {
         device: device(seen),
         inode: seen.stx_ino,

@@ -237,7 +237,7 @@ pub mod layout {
     pub const ENDED: usize = offset_of!(Header, ended);
     /// For each segment its offset (64 bits), the number of its slots and the size of one (32 bits each).
     pub const SEGMENTS: Range<usize> = offset_of!(Header, segments)..HOLDERS.start;
-    /// For each holder a [`Process`](crate::kin::Process), pid 0 behind the last.
+    /// For each holder a [`Process`](crate::kin::Process), whose last 32 bits say whether it is one: 0 no, 2 yes.
     pub const HOLDERS: Range<usize> = offset_of!(Header, holders)..size_of::<Header>();
 
     const _: () = assert!(size_of::<Segment>() == 16 && size_of::<Holder>() == 16);
@@ -337,7 +337,7 @@ impl Own {
             ((*header).root_device, (*header).root_inode) = root();
             ((*header).device, (*header).inode) = (seen.st_dev, seen.st_ino);
             let (seconds, nanoseconds) = sys::wall_clock();
-            (*header).created = (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(nanoseconds as u64);
+            (*header).created = sys::nanoseconds(seconds, nanoseconds as u64);
             (*header).uid = seen.st_uid;
             (*header).cleanup = cleanup_code(cleanup);
             copy(&mut (*header).program, program);

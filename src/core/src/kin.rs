@@ -23,11 +23,13 @@ pub struct Process {
 
 /// What `/proc/PID/stat` says of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Status {
-    parent: u32,
-    start: u64,
+pub struct Status {
+    /// Its parent's number.
+    pub parent: u32,
+    /// When it was started, in clock ticks since boot.
+    pub start: u64,
     /// It has ended, and its parent has not asked how.
-    is_zombie: bool,
+    pub is_zombie: bool,
 }
 
 impl Process {
@@ -101,7 +103,8 @@ pub fn each_child(mut each: impl FnMut(Process)) {
     });
 }
 
-fn status(pid: u32) -> Option<Status> {
+/// Looks at a process, by its number in the namespace of whoever mounted /proc.
+pub fn status(pid: u32) -> Option<Status> {
     let mut path = Text::<32>::new();
     path.push(b"/proc/").push_decimal(pid.into()).push(b"/stat");
     read_status(path.as_c_str()?)
@@ -121,19 +124,19 @@ fn parse(text: &[u8]) -> Option<Status> {
     let mut fields = text.get(end + 2..)?.split(|&byte| byte == b' ');
     let state = *fields.next()?.first()?;
     let parent = number(fields.next()?)?;
-    let start = fields.nth(17)?;
-    let start = start.iter().try_fold(0u64, |value, digit| {
-        let digit = digit.wrapping_sub(b'0');
-        (digit < 10).then(|| value.wrapping_mul(10).wrapping_add(digit.into()))
-    })?;
+    let start = decimal(fields.nth(17)?)?;
     Some(Status { parent, start, is_zombie: matches!(state, b'Z' | b'X' | b'x') })
 }
 
 fn number(text: &[u8]) -> Option<u32> {
+    decimal(text)?.try_into().ok()
+}
+
+fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }
-    text.iter().try_fold(0u32, |value, digit| {
+    text.iter().try_fold(0u64, |value, digit| {
         let digit = digit.wrapping_sub(b'0');
         if digit < 10 { value.checked_mul(10)?.checked_add(digit.into()) } else { None }
     })

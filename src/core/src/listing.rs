@@ -6,25 +6,45 @@ use crate::text::until_nul;
 use core::ffi::CStr;
 use rustix::fd::AsFd;
 
-/// Where the name stands in a `linux_dirent64`: behind inode (8 bytes), offset (8), record length (2) and type (1).
-pub const NAME: usize = 19;
+/// One entry of a listing.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    /// Its name.
+    pub name: &'a CStr,
+    /// `DT_…`.
+    pub kind: u8,
+    /// Where the listing goes on behind it.
+    pub offset: u64,
+    /// How many bytes of the listing it takes up, never 0.
+    pub size: u16,
+}
+
+impl<'a> Listed<'a> {
+    /// Reads a `linux_dirent64`: inode (8 bytes), offset (8), record length (2), type (1), name.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        const NAME: usize = 19;
+        let offset = u64::from_ne_bytes(*bytes.get(8..)?.first_chunk()?);
+        let size = u16::from_ne_bytes(*bytes.get(16..)?.first_chunk()?);
+        let name = until_nul(bytes.get(NAME..size.into())?)?;
+        Some(Self { name, kind: *bytes.get(18)?, offset, size })
+    }
+
+    /// Whether it is the directory itself, or the one above.
+    pub fn is_dots(&self) -> bool {
+        matches!(self.name.to_bytes(), b"." | b"..")
+    }
+}
 
 /// Calls `each` with every name but `.` and `..`, from where `directory` was read to last. Ends early where it cannot be
 /// read. `buffer` holds a part of the listing; 280 bytes are the least that is of any use.
 pub fn each_name(directory: &Fd, buffer: &mut [u8], mut each: impl FnMut(&CStr)) {
     while let Ok(length) = sys::getdents(directory.as_fd(), buffer) {
         let Some(mut unread) = buffer.get(..length).filter(|unread| !unread.is_empty()) else { return };
-        while let Some(size) = unread.get(16..).and_then(|from| from.first_chunk()).copied().map(u16::from_ne_bytes) {
-            let Some((entry, rest)) = unread.split_at_checked(size.into()) else { return };
-            if let Some(name) = entry.get(NAME..).and_then(until_nul)
-                && !matches!(name.to_bytes(), b"." | b"..")
-            {
-                each(name);
+        while let Some(entry) = Listed::parse(unread) {
+            if !entry.is_dots() {
+                each(entry.name);
             }
-            if size == 0 {
-                return;
-            }
-            unread = rest;
+            unread = unread.get(entry.size.into()..).unwrap_or(&[]);
         }
     }
 }

@@ -8,6 +8,7 @@
 
 use crate::fd::{Fd, openat, openat2};
 use crate::identity::{self, Identity};
+use crate::listing::Listed;
 use crate::mapping::Mapping;
 use crate::sys;
 use crate::text::until_nul;
@@ -367,7 +368,7 @@ impl Remover {
     fn widen(&mut self, directory: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
         let child = self.open_below(directory, name, OFlags::PATH)?;
         let seen = identity::of(child.as_fd())?;
-        if seen.uid != rustix::process::geteuid().as_raw() {
+        if !seen.is_own() {
             return Err(Errno::ACCESS);
         }
         sys::chmod_open(child.as_fd(), 0o700)
@@ -390,12 +391,14 @@ impl Remover {
                 continue;
             }
             let unread = self.listing(depth).get(level.start as usize..level.end as usize)?;
-            let (entry, size) = Entry::parse(unread)?;
+            let listed = Listed::parse(unread)?;
+            let (size, offset) = (listed.size, listed.offset);
+            let entry = (!listed.is_dots()).then(|| Entry::of(&listed));
             let level = self.level(depth)?;
-            level.start += size;
-            level.offset = entry.offset;
-            if !matches!(entry.name().to_bytes(), b"." | b"..") {
-                return Some(entry);
+            level.start += u32::from(size);
+            level.offset = offset;
+            if entry.is_some() {
+                return entry;
             }
         }
     }
@@ -473,29 +476,20 @@ impl Level {
 struct Entry {
     name: [u8; 256],
     kind: FileType,
-    offset: u64,
 }
 
 impl Entry {
-    /// Reads a `linux_dirent64`: inode (8 bytes), offset (8), record length (2), type (1), name.
-    #[inline(never)]
-    fn parse(bytes: &[u8]) -> Option<(Self, u32)> {
-        const NAME: usize = 19;
-        let offset = u64::from_ne_bytes(*bytes.get(8..)?.first_chunk()?);
-        let size = u16::from_ne_bytes(*bytes.get(16..)?.first_chunk()?);
-        let kind = match *bytes.get(18)? {
+    fn of(listed: &Listed<'_>) -> Self {
+        let kind = match listed.kind {
             libc::DT_DIR => FileType::Directory,
             libc::DT_UNKNOWN => FileType::Unknown,
             _ => FileType::RegularFile,
         };
         let mut name = [0u8; 256];
-        for (slot, byte) in name.iter_mut().take(255).zip(bytes.get(NAME..size as usize)?) {
-            if *byte == 0 {
-                break;
-            }
+        for (slot, byte) in name.iter_mut().take(255).zip(listed.name.to_bytes()) {
             *slot = *byte;
         }
-        Some((Self { name, kind, offset }, u32::from(size)))
+        Self { name, kind }
     }
 
     fn name(&self) -> &CStr {

@@ -3,8 +3,8 @@
 use crate::fd::{Fd, openat};
 use crate::text::Text;
 use core::ffi::CStr;
-use rustix::fd::AsFd;
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{CWD, Mode, OFlags, fstat, mkdirat};
 use rustix::io::Errno;
 
 /// The longest path of a state directory, its closing NUL included.
@@ -48,14 +48,23 @@ pub enum Objection {
 pub fn open(path: &CStr, uid: u32) -> Result<Fd, Objection> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = openat(CWD, path, flags, Mode::empty()).map_err(Objection::Refused)?;
-    let seen = fstat(directory.as_fd()).map_err(Objection::Refused)?;
-    if seen.st_uid != uid {
-        return Err(Objection::Owner);
-    }
-    if seen.st_mode & 0o022 != 0 || FileType::from_raw_mode(seen.st_mode) != FileType::Directory {
-        return Err(Objection::Writable);
-    }
+    check(directory.as_fd(), uid)?;
     Ok(directory)
+}
+
+/// Whether an open directory can be a state directory of `uid`.
+///
+/// # Errors
+/// Why it cannot.
+pub fn check(directory: BorrowedFd<'_>, uid: u32) -> Result<(), Objection> {
+    let seen = fstat(directory).map_err(Objection::Refused)?;
+    if seen.st_uid != uid {
+        Err(Objection::Owner)
+    } else if seen.st_mode & 0o022 != 0 {
+        Err(Objection::Writable)
+    } else {
+        Ok(())
+    }
 }
 
 /// The same, and makes it where it is not there: 0700, in a directory that is.

@@ -424,6 +424,11 @@ pub fn wake_all(word: &core::sync::atomic::AtomicU32) {
     let _ = call!(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE as isize, i32::MAX as isize);
 }
 
+/// A time as nanoseconds since 1970.
+pub fn nanoseconds(seconds: i64, nanoseconds: u64) -> u64 {
+    (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
+}
+
 /// Wall clock time: seconds and nanoseconds since 1970.
 pub fn wall_clock() -> (i64, i64) {
     let mut time = [0i64; 2];

@@ -291,6 +291,11 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
+/// Whether a component of the path is `.` or `..`.
+pub fn has_dots(path: &[u8]) -> bool {
+    path.split(|&byte| byte == b'/').any(|part| matches!(part, b"." | b".."))
+}
+
 /// Splits an absolute path into its directory (`/` for the root) and its last component. Slashes at the end are ignored.
 pub fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = path.iter().rposition(|&byte| byte != b'/')? + 1;

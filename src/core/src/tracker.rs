@@ -16,7 +16,7 @@ mod slots;
 use crate::clean::{Cleaner, is_gone, remove_if_closed};
 use crate::fd::Fd;
 use crate::identity::Identity;
-use crate::journal::{self, BUSY, Fate, HEADER, Header, INTENT, Journal, LIVE, Life, Own, Refusal};
+use crate::journal::{self, BUSY, Fate, HEADER, Header, INTENT, Journal, LIVE, Life, Own};
 use crate::kin::{self, Process};
 use crate::lease::Lease;
 use crate::listing;
@@ -27,7 +27,7 @@ use crate::settings::{Cleanup, Settings};
 use crate::stack;
 use crate::state;
 use crate::sys;
-use crate::text::{PATH_MAX, Text, fd_path, split};
+use crate::text::{PATH_MAX, Text, fd_path, has_dots, split};
 use core::cell::Cell;
 use core::ffi::CStr;
 use core::ptr::{NonNull, null_mut};
@@ -51,7 +51,7 @@ struct Page {
     outer_pid: AtomicU32,
     /// Who else may use it (`Lease::to_word`).
     lease: AtomicU32,
-    /// The journal, if there is one; null again once it was given up.
+    /// The journal, if there is one.
     journal: AtomicPtr<Header>,
     /// The mapping that holds its lock.
     held: AtomicPtr<Header>,
@@ -509,7 +509,7 @@ impl Tracker {
     fn regain(&self, page: &Page, header: &Header) -> Option<Journal> {
         let held = page.held.swap(null_mut(), Ordering::AcqRel);
         self.let_go(held);
-        take(header.path()).and_then(|(_, journal)| journal.ok())
+        take(header.path()).map(|taken| taken.journal)
     }
 
     /// Gives up a lock.
@@ -536,6 +536,8 @@ impl Tracker {
     /// Gives up the locks of ancestors, and cleans up behind those of whom this process was the last.
     fn inherit(&self, ending: Ending) {
         let mut own = None;
+        let pid = sys::getpid();
+        let has_children = ending == Ending::Orderly && sys::has_children();
         while let Some(held) = self.inherited().next() {
             // SAFETY: a mapping of this size that fork has handed down; it is given up only below.
             let header = unsafe { &*held };
@@ -543,8 +545,6 @@ impl Tracker {
             path.push(header.path().to_bytes());
             // It may have been noted, before it could be known whether it would start another program. And what it has
             // started itself may need what its ancestor made. Both before the lock is given up, as in `end`.
-            let pid = sys::getpid();
-            let has_children = ending == Ending::Orderly && sys::has_children();
             if has_children || header.holders().any(|holder| holder.pid == pid) {
                 header.change(|header| {
                     header.let_go(pid);
@@ -554,16 +554,15 @@ impl Tracker {
                 });
             }
             self.let_go(held);
-            let Some((state, Ok(journal))) = path.as_c_str().and_then(take) else { continue };
+            let Some(Taken { state, mut name, journal }) = path.as_c_str().and_then(take) else { continue };
             let own = own.get_or_insert_with(Process::current);
             // A parent that ended first has noted this process as one that needs it: not any more.
             if !matches!(journal.life(own, kin::pid_namespace()), Life::Dead | Life::Former) {
                 continue;
             }
-            let Some((_, name)) = split(path.as_bytes()) else { continue };
-            let mut name = Text::<256>::new().also(name);
-            let Some(name) = name.as_c_str() else { continue };
-            self.clean_dead(&journal, &state, name, &mut Cleaner::default());
+            if let Some(name) = name.as_c_str() {
+                self.clean_dead(&journal, &state, name, &mut Cleaner::default());
+            }
         }
     }
 }
@@ -571,18 +570,23 @@ impl Tracker {
 /// Whether a path is absolute, the same for every process, and without the components that a sweep does not follow.
 fn is_plain(path: &[u8]) -> bool {
     let of_a_process = [b"/proc/", b"/dev/f"].iter().any(|start| path.starts_with(*start));
-    path.first() == Some(&b'/')
-        && !of_a_process
-        && !path.split(|&byte| byte == b'/').any(|part| matches!(part, b"." | b".."))
+    path.first() == Some(&b'/') && !of_a_process && !has_dots(path)
 }
 
-/// Opens the state directory of a journal, and the journal with its lock.
-fn take(path: &CStr) -> Option<(Fd, Result<Journal, Refusal>)> {
+/// A journal with its lock, and where it lies.
+struct Taken {
+    state: Fd,
+    name: Text<256>,
+    journal: Journal,
+}
+
+/// Takes the journal with this path; nothing where somebody else has its lock, or it is not to be touched.
+fn take(path: &CStr) -> Option<Taken> {
     let state = open_state_of(path)?;
     let (_, name) = split(path.to_bytes())?;
-    let mut name = Text::<256>::new().also(name);
-    let journal = Journal::take(state.as_fd(), name.as_c_str()?);
-    Some((state, journal))
+    let mut name = Text::new().also(name);
+    let journal = Journal::take(state.as_fd(), name.as_c_str()?).ok()?;
+    Some(Taken { state, name, journal })
 }
 
 fn open_state_of(journal: &CStr) -> Option<Fd> {

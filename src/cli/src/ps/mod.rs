@@ -18,7 +18,7 @@ use tmpshim_core::journal::{Entry, Fate, Journal, Record, Refusal};
 
 use crate::failure::Failure;
 use crate::state::life::{self, Verdict};
-use crate::state::{Directory, as_user};
+use crate::state::{self, Directory, as_user};
 use crate::sweep::report::shown;
 use crate::sweep::sweeper::{describe, path_of};
 use crate::sweep::{Found, each_directory};
@@ -86,7 +86,7 @@ pub(crate) fn ps(options: &Options) -> Result<u8, Failure> {
             }
         }
         Found::Unusable(path, objection) => {
-            let (why, remedy) = objection.describe();
+            let (why, remedy) = state::describe(objection);
             let path = path.to_string_lossy().into_owned();
             all.push(Seen::Unreadable { path, why: format!("{why}; {remedy}") });
         }

@@ -7,18 +7,15 @@
 
 use std::cell::OnceCell;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, flock, fstat, mkdirat, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
-use tmpshim_core::event::Event;
+use tmpshim_core::event::{Event, append};
 use tmpshim_core::name;
 use tmpshim_core::settings::{Log, Settings, TABLE};
 use tmpshim_core::state;
@@ -120,7 +117,7 @@ impl Family {
                 Ok(directory) if is_locked(&parent, &name, &directory) => {
                     return Ok(Self { parent, name, directory, log: log.to_owned() });
                 }
-                Ok(_) | Err(Objection::Absent) => {}
+                Ok(_) | Err(Objection::Refused(Errno::NOENT)) => {}
                 Err(_) => {
                     let _ = unlinkat(&parent, &name, AtFlags::REMOVEDIR);
                     return Err(Errno::ACCESS);
@@ -191,17 +188,7 @@ fn complain(log: &OsStr, places: &[PathBuf]) {
         "path": places.first(),
         "detail": format!("tried {}; after SIGKILL nobody will clean up", places.join(", ")),
     });
-    let line = format!("{line}\n");
-    // Whoever asked for a log that cannot be written has none.
-    let _ = match log_of(log) {
-        Log::None => Ok(0),
-        Log::Stderr => std::io::stderr().write(line.as_bytes()),
-        Log::File(path) => {
-            let mut options = OpenOptions::new();
-            options.append(true).create(true).mode(0o644).custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK);
-            options.open(OsStr::from_bytes(path)).and_then(|mut file| file.write(line.as_bytes()))
-        }
-    };
+    append(log_of(log), format!("{line}\n").as_bytes());
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::io::{PipeReader, Read, Write, pipe};
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, setrlimit, waitpid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -64,7 +65,7 @@ fn child<T: Serialize>(
 ) -> i32 {
     let directory = match Directory::reopen(&foreign.fd, &foreign.path) {
         Ok(directory) => directory,
-        Err(Objection::Absent) => return DONE,
+        Err(Objection::Refused(Errno::NOENT)) => return DONE,
         Err(_) => return REFUSED,
     };
     work(&directory, &mut |said| {

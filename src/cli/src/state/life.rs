@@ -63,20 +63,18 @@ impl Seen {
 
 impl Shown {
     fn read(number: u32, own_clock: Option<u64>) -> Option<Self> {
-        let stat = fs::read(format!("/proc/{number}/stat")).ok()?;
-        let end = stat.iter().rposition(|&byte| byte == b')')?;
-        let fields = String::from_utf8_lossy(stat.get(end + 2..)?).into_owned();
-        let mut fields = fields.split(' ');
-        if matches!(fields.next()?, "Z" | "X" | "x") {
-            return None;
-        }
-        let start = fields.nth(18)?.parse().ok()?;
+        let seen = kin::status(number).filter(|seen| !seen.is_zombie)?;
         let status = fs::read(format!("/proc/{number}/status")).ok()?;
         let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"NSpid:"));
         // Before Linux 4.1 there is no such line; then only the number here is known.
         let pid = line.and_then(|line| str::from_utf8(line).ok()?.split_whitespace().next_back()?.parse().ok());
         let of = |what: &str| fs::metadata(format!("/proc/{number}/ns/{what}")).map(|namespace| namespace.ino()).ok();
-        Some(Self { namespace: of("pid"), pid: pid.unwrap_or(number), start, other_clock: of("time") != own_clock })
+        Some(Self {
+            namespace: of("pid"),
+            pid: pid.unwrap_or(number),
+            start: seen.start,
+            other_clock: of("time") != own_clock,
+        })
     }
 
     fn may_be(&self, wanted: &Process, namespace: u64) -> bool {

@@ -9,9 +9,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Dir, Mode, OFlags, fstat, openat};
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
 use rustix::io::Errno;
 use tmpshim_core::name::{Kind, mark};
+pub(crate) use tmpshim_core::state::Objection;
+use tmpshim_core::state::check;
 
 /// What the name of the directory begins with that `tmpshim run` makes for one program and all that it starts.
 pub(crate) const FAMILY: &str = "run-";
@@ -27,27 +29,16 @@ pub(crate) struct Directory {
     depth: usize,
 }
 
-/// Why a directory is no state directory of this user, for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Objection {
-    Absent,
-    Owner,
-    Writable,
-    Refused(Errno),
-}
-
-impl Objection {
-    /// What is wrong, and what to do about it.
-    pub(crate) fn describe(self) -> (String, &'static str) {
-        match self {
-            Self::Absent => ("it is not there".to_owned(), "nothing has to be done"),
-            Self::Owner => ("it belongs to another user".to_owned(), "run the command as that user, or as root"),
-            Self::Writable => ("others may write to it".to_owned(), "chmod it to 0700 once you know what is in it"),
-            Self::Refused(Errno::LOOP | Errno::NOTDIR) => {
-                ("it is not a directory".to_owned(), "give the directory itself, not a link to it")
-            }
-            Self::Refused(error) => (text(error), "give this user the right to read it"),
+/// Why a directory is no state directory of this user, and what to do about it, for people.
+pub(crate) fn describe(objection: Objection) -> (String, &'static str) {
+    match objection {
+        Objection::Refused(Errno::NOENT) => ("it is not there".to_owned(), "nothing has to be done"),
+        Objection::Owner => ("it belongs to another user".to_owned(), "run the command as that user, or as root"),
+        Objection::Writable => ("others may write to it".to_owned(), "chmod it to 0700 once you know what is in it"),
+        Objection::Refused(Errno::LOOP | Errno::NOTDIR) => {
+            ("it is not a directory".to_owned(), "give the directory itself, not a link to it")
         }
+        Objection::Refused(error) => (text(error), "give this user the right to read it"),
     }
 }
 
@@ -69,17 +60,8 @@ impl Directory {
 
     fn open_at(at: impl AsFd, name: &OsStr, path: PathBuf, depth: usize) -> Result<Self, Objection> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = openat(at, name, flags, Mode::empty()).map_err(|error| match error {
-            Errno::NOENT => Objection::Absent,
-            error => Objection::Refused(error),
-        })?;
-        let seen = fstat(&fd).map_err(Objection::Refused)?;
-        if seen.st_uid != rustix::process::geteuid().as_raw() {
-            return Err(Objection::Owner);
-        }
-        if seen.st_mode & 0o022 != 0 {
-            return Err(Objection::Writable);
-        }
+        let fd = openat(at, name, flags, Mode::empty()).map_err(Objection::Refused)?;
+        check(fd.as_fd(), rustix::process::geteuid().as_raw())?;
         Ok(Self { fd, path, depth })
     }
 
@@ -164,14 +146,15 @@ mod tests {
     fn d5_what_others_may_write_to_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let open = |name: &str| Directory::open(&root.path().join(name)).map(drop);
-        assert_eq!(open("absent"), Err(Objection::Absent));
+        assert_eq!(open("absent"), Err(Objection::Refused(Errno::NOENT)));
         fs::create_dir(root.path().join("open")).unwrap();
         fs::set_permissions(root.path().join("open"), fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(open("open"), Err(Objection::Writable));
         symlink(root.path(), root.path().join("link")).unwrap();
         assert!(matches!(open("link"), Err(Objection::Refused(_))));
-        for objection in [Objection::Absent, Objection::Owner, Objection::Writable, Objection::Refused(Errno::LOOP)] {
-            let (why, remedy) = objection.describe();
+        let refused = [Errno::NOENT, Errno::LOOP].map(Objection::Refused);
+        for objection in [Objection::Owner, Objection::Writable].into_iter().chain(refused) {
+            let (why, remedy) = describe(objection);
             assert!(!why.is_empty() && !remedy.is_empty() && !why.contains("os error"));
         }
     }

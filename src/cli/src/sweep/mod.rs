@@ -7,9 +7,11 @@ pub(crate) mod sweeper;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::failure::Failure;
-use crate::state::as_user;
 use crate::state::places::{self, Foreign};
+use crate::state::{self, as_user};
 use crate::state::{Directory, Objection};
 use mounts::Mounts;
 use report::{Line, Report};
@@ -53,7 +55,7 @@ pub(crate) fn sweep(options: &Options) -> Result<u8, Failure> {
             }
         }
         Found::Unusable(path, objection) => {
-            let (why, remedy) = objection.describe();
+            let (why, remedy) = state::describe(objection);
             report.tell(&Line::left(path, format!("{why}; {remedy}")));
         }
     });
@@ -78,7 +80,7 @@ pub(crate) fn each_directory(only: Option<&Path>, each: &mut dyn FnMut(Found<'_>
         let is_named = only.is_some() || path.as_os_str() == setting;
         match Directory::open(&path) {
             Ok(directory) => each(Found::Own(&directory)),
-            Err(Objection::Absent) => {}
+            Err(Objection::Refused(Errno::NOENT)) => {}
             Err(Objection::Owner) if is_root && is_named => match places::foreign(&path) {
                 Some(foreign) => each(Found::Foreign(&foreign)),
                 None => each(Found::Unusable(&path, Objection::Owner)),

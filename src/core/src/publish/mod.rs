@@ -16,6 +16,7 @@ use crate::name::{Kind, Name};
 use crate::next::Next;
 use crate::sys;
 use crate::text::{PATH_MAX, Text, fd_path, split};
+use crate::tmpfile::give_back;
 use crate::tmpfile::mode::Rules;
 use crate::tracker::{Entry, Ticket, Tracker};
 use core::ffi::{CStr, c_char};
@@ -102,10 +103,8 @@ impl Drop for Hidden<'_> {
     fn drop(&mut self) {
         let gone = unlinkat(self.directory, self.name.as_c_str(), AtFlags::empty());
         // By renaming it, where there are no hard links.
-        if let Ok(()) | Err(Errno::NOENT) = gone
-            && let Some(ticket) = self.ticket.take()
-        {
-            ticket.abandon();
+        if let Ok(()) | Err(Errno::NOENT) = gone {
+            give_back(self.ticket.take());
         }
     }
 }

@@ -162,7 +162,8 @@ fn create_unlinked(directory: BorrowedFd<'_>, path: &[u8], request: &Request, me
     created
 }
 
-fn give_back(ticket: Option<Ticket<'_>>) {
+/// The name is gone, or never was.
+pub(crate) fn give_back(ticket: Option<Ticket<'_>>) {
     if let Some(ticket) = ticket {
         ticket.abandon();
     }
@@ -208,7 +209,7 @@ impl<'a> Private<'a> {
         let private = Self { above, name, directory, ticket };
         // In a directory that others may write to, without the sticky bit, it may have been swapped for theirs.
         let seen = identity::of(private.directory.as_fd()).ok()?;
-        (seen.uid == rustix::process::geteuid().as_raw() && seen.mode & 0o077 == 0).then_some(private)
+        (seen.is_own() && seen.mode & 0o077 == 0).then_some(private)
     }
 }
 
