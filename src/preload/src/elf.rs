@@ -86,38 +86,33 @@ pub(crate) fn auxiliary(kind: libc::c_ulong) -> usize {
     unsafe { getauxval(kind) as usize }
 }
 
-/// A symbol's name, inside and not behind a pointer, which would cost a relocation; and its GNU hash, which is computed
-/// when this is compiled. The other hash is seldom wanted.
+/// A symbol's name, as its two hashes, which are computed when this is compiled: 60 bits are as good as the name, and a
+/// third of the room.
+#[derive(Clone, Copy)]
 pub(crate) struct Wanted {
-    name: [u8; Self::ROOM],
     gnu: u32,
+    system_v: u32,
 }
 
 impl Wanted {
-    /// For the longest name and its NUL.
-    const ROOM: usize = 20;
-
     pub(crate) const fn new(name: &'static CStr) -> Self {
-        let bytes = name.to_bytes();
-        let mut wanted = Self { name: [0; Self::ROOM], gnu: 5381 };
-        assert!(bytes.len() < Self::ROOM);
-        let mut index = 0;
-        while index < bytes.len() {
-            wanted.name[index] = bytes[index];
-            wanted.gnu = wanted.gnu.wrapping_mul(33).wrapping_add(bytes[index] as u32);
-            index += 1;
+        let (mut hashes, mut rest) = (Self::NOTHING, name.to_bytes());
+        while let [letter, behind @ ..] = rest {
+            hashes = hashes.and(*letter);
+            rest = behind;
         }
-        wanted
+        hashes
     }
 
-    /// Its System V hash.
-    fn system_v(&self) -> u32 {
-        let letters = self.name.iter().take_while(|&&letter| letter != 0);
-        letters.fold(0u32, |hash, &letter| {
-            let hash = (hash << 4).wrapping_add(u32::from(letter));
-            let high = hash & 0xf000_0000;
-            (hash ^ (high >> 24)) & !high
-        })
+    /// The hashes of an empty name.
+    const NOTHING: Self = Self { gnu: 5381, system_v: 0 };
+
+    /// The hashes of a name that is longer by a letter.
+    const fn and(self, letter: u8) -> Self {
+        let hash = (self.system_v << 4).wrapping_add(letter as u32);
+        let high = hash & 0xf000_0000;
+        let gnu = self.gnu.wrapping_mul(33).wrapping_add(letter as u32);
+        Self { gnu, system_v: (hash ^ (high >> 24)) & !high }
     }
 
     /// Whether this is its name.
@@ -125,16 +120,10 @@ impl Wanted {
     /// # Safety
     /// `name` is closed by NUL.
     unsafe fn is(&self, name: *const c_char) -> bool {
-        for (index, &letter) in self.name.iter().enumerate() {
-            // SAFETY: nothing is read behind the first letter that differs, and so nothing behind the NUL.
-            if unsafe { *name.cast::<u8>().add(index) } != letter {
-                return false;
-            }
-            if letter == 0 {
-                return true;
-            }
-        }
-        false
+        // SAFETY: as this function's own contract.
+        let hashes =
+            unsafe { CStr::from_ptr(name) }.to_bytes().iter().fold(Self::NOTHING, |hashes, &letter| hashes.and(letter));
+        hashes.gnu == self.gnu && hashes.system_v == self.system_v
     }
 
     /// The address of its definition in the first object behind ours that has one.
@@ -325,7 +314,7 @@ impl Tables {
                 return None;
             }
             let chain = self.hash.add(2 + buckets as usize);
-            let mut index = *self.hash.add(2 + (wanted.system_v() % buckets) as usize);
+            let mut index = *self.hash.add(2 + (wanted.system_v % buckets) as usize);
             while index != 0 {
                 if self.defines(index, wanted) {
                     return Some(index);
