@@ -155,6 +155,7 @@ pub fn generation(directory: BorrowedFd<'_>, name: &core::ffi::CStr, flags: i32)
 }
 
 /// unlinkat(2) on a program's own path pointer.
+#[inline(never)]
 pub fn unlinkat(directory: RawFd, path: *const c_char, flags: i32) -> Result<(), Errno> {
     call!(libc::SYS_unlinkat, directory as isize, path, flags as isize).map(drop)
 }
