@@ -400,6 +400,18 @@ pub fn shm_attachments(segment: i32) -> Result<u64, Errno> {
     Ok(unsafe { state.assume_init() }.shm_nattch)
 }
 
+/// execve(2). Comes back only where it cannot be.
+///
+/// # Safety
+/// Both lists are closed by null and made of strings that are closed by NUL.
+pub unsafe fn execve(
+    path: &core::ffi::CStr,
+    arguments: *const *const c_char,
+    variables: *const *const c_char,
+) -> Errno {
+    call!(libc::SYS_execve, path.as_ptr(), arguments, variables).err().unwrap_or(Errno::INVAL)
+}
+
 /// Ends the process with `status`, all threads, running nothing.
 pub fn exit_group(status: i32) -> ! {
     loop {

@@ -9,6 +9,7 @@ mod elf;
 mod errno;
 mod exit;
 mod file;
+mod go;
 mod link;
 mod next;
 mod process;
