@@ -161,7 +161,11 @@ fn sweep(directory: &Directory, log: &OsStr) -> Vec<u32> {
     let mut living = Vec::new();
     Sweeper::new(false, &mounts).directory(directory, &mut |said| match said {
         Said::Thing { record, header, outcome, .. } => {
-            Event::Cleaned { path: record.path.to_bytes(), outcome: *outcome }.write(log, header.program());
+            Event::Cleaned { path: record.path.to_bytes(), outcome: *outcome }.write(
+                log,
+                std::process::id(),
+                header.program(),
+            );
         }
         Said::Living { header, .. } => living.push(header.map_or(0, |header| header.owner().pid)),
         Said::Left { .. } => {}
