@@ -16,10 +16,11 @@ use tmpshim_core::sys;
 use tmpshim_core::text::{PATH_MAX, Text, last_component};
 use tmpshim_core::tmpfile::plan::{QUESTION_ANSWER, QUESTION_DIRECTORY, QUESTION_FLAGS};
 
-/// From the constructor. Comes back where this is no Go program, or one that has to go on without us.
-pub(crate) fn start_again() {
+/// From the constructor, with the program's arguments where libc has given them. Comes back where this is no Go program, or one that has to go on
+/// without us.
+pub(crate) fn start_again(given: Option<&'static [*const c_char]>) {
     if settings().tmpfile != Tmpfile::Off && elf::is_go() && !is_supervised() {
-        let error = if settings().reexec { execute() } else { Err(Errno::CANCELED) };
+        let error = if settings().reexec { execute(given) } else { Err(Errno::CANCELED) };
         if let Err(error) = error {
             log(&Event::OutOfReach { path: executed().to_bytes(), error });
         }
@@ -35,9 +36,9 @@ fn is_supervised() -> bool {
 /// Executes the command line under the `tmpshim` beside this library. Comes back only where that cannot be.
 #[cold]
 #[inline(never)]
-fn execute() -> Result<(), Errno> {
+fn execute(given: Option<&'static [*const c_char]>) -> Result<(), Errno> {
     const PROGRAM: &CStr = c"/proc/self/exe";
-    let [name, arguments @ ..] = arguments() else { return Err(Errno::INVAL) };
+    let [name, arguments @ ..] = given.unwrap_or_else(arguments) else { return Err(Errno::INVAL) };
 
     let library = elf::own_path().ok_or(Errno::NOENT)?;
     let directory = library.to_bytes().strip_suffix(last_component(library.to_bytes()));
@@ -59,7 +60,11 @@ fn execute() -> Result<(), Errno> {
         return Err(Errno::STALE);
     }
 
-    let head = [command.as_ptr(), c"run".as_ptr(), c"--arg0".as_ptr(), *name, c"--".as_ptr(), program.as_ptr()];
+    // Where there can be no supervisor, the program must run all the same.
+    let (command_name, program) = (command.as_ptr(), program.as_ptr());
+    let (run, best_effort, arg0, dashes) =
+        (c"run".as_ptr(), c"--best-effort".as_ptr(), c"--arg0".as_ptr(), c"--".as_ptr());
+    let head = [command_name, run, best_effort, arg0, *name, dashes, program];
     let memory = Mapping::new((head.len() + arguments.len() + 1) * size_of::<*const c_char>())?;
     // SAFETY: there is room for both and the null behind them, which the kernel has written; all strings are closed by
     // NUL and live on, the environment is libc's.

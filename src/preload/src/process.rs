@@ -3,8 +3,9 @@
 use crate::elf::auxiliary;
 use crate::{exit, go, signal, syscall};
 use core::cell::UnsafeCell;
-use core::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char, c_int};
 use core::mem::MaybeUninit;
+use core::slice;
 use core::sync::atomic::{AtomicBool, Ordering};
 use once_cell::race::OnceRef;
 use tmpshim_core::event::Event;
@@ -88,12 +89,15 @@ pub(crate) fn log(event: &Event<'_>) {
     }
 }
 
-/// The constructor.
-pub(crate) extern "C" fn start() {
+/// The constructor. glibc gives it the program's arguments and environment, as the kernel made them; musl gives nothing,
+/// which shows in that the one does not lie behind the other.
+pub(crate) extern "C" fn start(count: c_int, list: *const *const c_char, variables: *const *const c_char) {
     syscall::prepare();
     if settings().enabled {
         exit::prepare();
-        go::start_again();
+        let given = count > 0 && list.wrapping_add(count as usize + 1) == variables;
+        // SAFETY: libc's own list.
+        go::start_again(given.then(|| unsafe { slice::from_raw_parts(list, count as usize) }));
     }
 }
 
@@ -184,7 +188,7 @@ pub(crate) fn arguments() -> &'static [*const c_char] {
         let end = environ.cast::<usize>();
         let words = end.addr().saturating_sub(here.as_ptr().addr()) / size_of::<usize>();
         let count = (1..words.saturating_sub(1)).find(|&count| *end.sub(2 + count) == count);
-        count.map_or(&[], |count| core::slice::from_raw_parts(end.sub(1 + count).cast(), count))
+        count.map_or(&[], |count| slice::from_raw_parts(end.sub(1 + count).cast(), count))
     }
 }
 
