@@ -4,10 +4,10 @@
 # says so on the log, where that cannot be.
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
-need go gcc perl unshare mount
+need go gcc perl ldd unshare mount setpriv
 sources=$(dirname -- "$0")
 go=$scratch/'a go program'
-log=$scratch/log
+log=$scratch/notes/log
 
 # Every way to link one; the first is what `go build` does where a package uses C.
 GOCACHE=${GOCACHE:-$cache/go} CGO_ENABLED=1 GO111MODULE=off GOFLAGS= && export GOCACHE CGO_ENABLED GO111MODULE GOFLAGS
@@ -22,7 +22,8 @@ for place in alone beside whole; do
     install -m 755 "$library" "$scratch/$place/libtmpshim.so"
 done
 succeeds gcc gcc -static -O1 -Wall -Wextra -Werror -o "$scratch/beside/tmpshim" "$sources/go_stand_in.c"
-export STAND_IN=$scratch/executed
+mkdir -m 1777 "$scratch/notes"
+export STAND_IN=$scratch/notes/executed
 
 # under PLACE COMMAND...: under the library there, with a fresh log.
 under() {
@@ -55,7 +56,7 @@ for built in "$go" "$scratch/pie" "$scratch/internal"; do
     done
     run under beside "$built" exit 3
     equal "$built: exit status" 3 "$status"
-    equal "$built: executed" "$scratch/beside/tmpshim|run|--arg0|$built|--|$built|exit|3|" "$(tr '\0' '|' <"$STAND_IN")"
+    equal "$built: executed" "$scratch/beside/tmpshim|run|--best-effort|--arg0|$built|--|$built|exit|3|" "$(tr '\0' '|' <"$STAND_IN")"
     # The stand-in could have no supervisor: it ends there.
     rm "$STAND_IN"
     goes_on "$built, started again and nothing above" 125
@@ -64,6 +65,15 @@ done
 # What is no Go program is not looked at any further.
 succeeds "a C program" under beside cat /dev/null
 [ ! -e "$STAND_IN" ] || fail "a C program was started again"
+
+# Another library that has replaced the environment by then.
+echo '#include <stdlib.h>
+__attribute__((constructor)) static void start(void) { setenv("ADDED", "by a library", 1); }' >"$scratch/other.c"
+succeeds gcc gcc -shared -fPIC -o "$scratch/other.so" "$scratch/other.c"
+rm -f "$STAND_IN"
+succeeds "with another library" env LD_PRELOAD="$scratch/beside/libtmpshim.so:$scratch/other.so" "$go" tell
+exists "$STAND_IN" "the call of the command, with another library"
+grep -qF 'variable "ADDED=by a library"' "$scratch/out" || fail "the other library's variable is lost"
 
 # The same process to its parent, with everything that an exec keeps.
 mkdir "$scratch/odd  directory"
@@ -127,6 +137,30 @@ if [ "$(id -u)" = 0 ]; then
     chown 0 "$scratch/beside/tmpshim"
     succeeds "without /proc" under beside unshare --mount sh -c 'mount -t tmpfs none /proc && exec "$@"' - "$go" tell
     goes_on "without /proc" 2
+
+    # Set-uid: ld.so ignores LD_PRELOAD there, but not this file.
+    install -m 4755 "$go" "$scratch/set-uid"
+    cat >"$scratch/for-all.sh" <<'SH'
+set -eu
+mkdir "$1/mounted"
+mount -t tmpfs none "$1/mounted"
+mkdir "$1/mounted/upper" "$1/mounted/work"
+mount -t overlay -o "lowerdir=/etc,upperdir=$1/mounted/upper,workdir=$1/mounted/work" none /etc
+echo "$1/beside/libtmpshim.so" >/etc/ld.so.preload
+chmod 644 /etc/ld.so.preload
+shift
+exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+SH
+    chmod 755 "$go"
+    for built in "$go" "$scratch/set-uid"; do
+        rm -rf "$log" "$STAND_IN" "$scratch/mounted"
+        succeeds "$built in everybody's library" \
+            env TMPSHIM_LOG="$log" unshare --mount sh "$scratch/for-all.sh" "$scratch" "$built" tell
+        [ "$built" = "$scratch/set-uid" ] || exists "$STAND_IN" "the call of the command in everybody's library"
+    done
+    gone "$STAND_IN" "what a set-uid program has executed"
+    gone "$log" "the log of a set-uid program"
+    rmdir "$scratch/mounted"
 fi
 
 finish
