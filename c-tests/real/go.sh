@@ -79,26 +79,26 @@ grep -qF 'variable "ADDED=by a library"' "$scratch/out" || fail "the other libra
 mkdir "$scratch/odd  directory"
 odd=("" "a b" $'new\nline' -- -x --arg0 "*" '$HOME' $'\xff' "$(seq -s, 20000)")
 for ((i = 0; i < 5000; i++)); do odd+=("$i"); done
-everything() { # NAME VARIABLE...: prints what the program tells, without its pid, which must be this one's
+everything() { # PLACE NAME VARIABLE...: prints what the program tells, without its pid; to the stand-in it must be ours
     (
         cd "$scratch/odd  directory"
         trap '' HUP
         umask 027
-        env -i LD_PRELOAD="$scratch/beside/libtmpshim.so" "STAND_IN=$STAND_IN" "ODD= a"$'\n'"b=c" EMPTY= "${@:2}" perl -e '
+        env -i LD_PRELOAD="$scratch/$1/libtmpshim.so" "STAND_IN=$STAND_IN" "ODD= a"$'\n'"b=c" EMPTY= "${@:3}" perl -e '
             use POSIX;
             sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGUSR2));
             my $path = shift;
-            exec {$path} @ARGV or die;' "$go" "$1" tell "${odd[@]}" >"$scratch/told" &
-        wait $! || fail "status $? of a program called '$1'"
-        grep -qx "pid $! $!" "$scratch/told" || fail "not the process that was started: $(head -n 1 "$scratch/told"), started $!"
+            exec {$path} @ARGV or die;' "$go" "$2" tell "${odd[@]}" >"$scratch/told" &
+        wait $! || fail "status $? of a program called '$2'"
+        [ "$1" = whole ] || grep -qx "pid $! $!" "$scratch/told" || fail "not the process that was started: $(head -n 1 "$scratch/told"), started $!"
         grep -v '^pid ' "$scratch/told"
-    ) || fail "a program called '$1'"
+    ) || fail "a program called '$2'"
 }
 for name in "$go" "an odd  name" "" -login; do
     rm -f "$STAND_IN"
-    by_itself=$(everything "$name" TMPSHIM_REEXEC=off)
+    by_itself=$(everything beside "$name" TMPSHIM_REEXEC=off)
     [ ! -e "$STAND_IN" ] || fail "started again with TMPSHIM_REEXEC=off"
-    again=$(everything "$name")
+    again=$(everything beside "$name")
     [ -e "$STAND_IN" ] || fail "a program called '$name' was not started again"
     [ "$by_itself" = "$again" ] ||
         fail "called '$name', not the same when started again: $(diff <(echo "$by_itself") <(echo "$again") | head -c 2000)"
@@ -162,5 +162,44 @@ SH
     gone "$log" "the log of a set-uid program"
     rmdir "$scratch/mounted"
 fi
+
+# With the command itself; and below a program that forbids supervisors.
+install -m 755 "${tmpshim:?TMPSHIM_BIN}" "$scratch/whole/tmpshim"
+succeeds gcc gcc -static -O1 -Wall -Wextra -Werror -o "$scratch/unsupervised" "$sources/unsupervised.c"
+rm -f "$STAND_IN"
+
+for built in "$go" "$scratch/pie" "$scratch/internal"; do
+    succeeds "$built under its command" under whole "$built" tmpfile "$directory"
+    equal "$built under its command" fine "$(cat "$scratch/out" "$scratch/err")"
+    if [ -e "$log" ] && grep go-program "$log"; then
+        fail "$built was out of reach all the same"
+    fi
+    assert_empty "after $built under its command"
+done
+succeeds "a child of a C program" under whole sh -c '"$@" && echo and the shell' - "$go" tmpfile "$directory"
+equal "a child of a C program" "fine and the shell" "$(tr '\n' ' ' <"$scratch/out" | sed 's/ $//')"
+control "a child, TMPSHIM_REEXEC=off" under whole env TMPSHIM_REEXEC=off "$go" tmpfile "$directory"
+
+for number in 0 3 255; do
+    run under whole "$go" exit "$number"
+    equal "exit $number under its command" "$number" "$status"
+done
+for signal in TERM INT HUP; do
+    equal "ended by $signal under its command" "signal $(kill -l $signal)" \
+        "$(chain=$scratch/whole/libtmpshim.so end_of $signal "$go" wait)"
+done
+
+# Already watched over: nothing is started again. Not to be watched over: started again once, and on.
+succeeds "below tmpshim run" under whole timeout 60 "$scratch/whole/tmpshim" run -- "$go" tmpfile "$directory"
+control "where there can be no supervisor" under whole timeout 60 "$scratch/unsupervised" "$go" tmpfile "$directory"
+goes_on "where there can be no supervisor" 125
+
+# What an exec keeps, the command keeps as well, but for the order of the environment and what is its own in that.
+for name in "$go" "an odd  name" "" -login; do
+    by_itself=$(everything whole "$name" TMPSHIM_REEXEC=off | grep -v '"TMPSHIM_' | sort)
+    under_command=$(everything whole "$name" | grep -v '"TMPSHIM_' | sort)
+    [ "$by_itself" = "$under_command" ] ||
+        fail "called '$name', not the same under the command: $(diff <(echo "$by_itself") <(echo "$under_command") | head -c 2000)"
+done
 
 finish
