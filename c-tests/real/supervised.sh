@@ -17,7 +17,7 @@ with() {
 family() {
     local child
     printf '%s\n' "$1"
-    for child in $(cat "/proc/$1/task"/*/children 2>/dev/null); do
+    cat "/proc/$1/task"/*/children 2>/dev/null | tr ' ' '\n' | while read -r child; do
         family "$child"
     done
 }
