@@ -7,7 +7,7 @@
 # shellcheck source=supervised.sh
 . "$(dirname -- "$0")/supervised.sh"
 need go
-files=${CLAIR_FILES:-100}
+files=${CLAIR_FILES:-30}
 
 source_file=$(dirname -- "$(realpath -- "$0")")/clair.go
 build_go 0 "$scratch/clair-static" "$source_file"

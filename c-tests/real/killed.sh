@@ -113,18 +113,18 @@ has_ended() {
 
 # killed_in_storm WHO: program, supervisor or front.
 killed_in_storm() {
-    local front program victim what
+    local front target victim what
     : >"$scratch/said"
     "$tmpshim" run "${run_options[@]}" -- "$scratch/clair" "$directory" 4 1000000 <"$scratch/answers" >"$scratch/said" 2>"$scratch/err" &
     front=$!
     children=("$front")
     until_true 60 "the storm is ready: $(cat "$scratch/err")" grep -qx ready "$scratch/said"
     # shellcheck disable=SC2046 # words are wanted
-    program=$(named clair $(family $front))
+    target=$(named clair $(family $front))
     echo >&"$answers"
     case $1 in
-        program) victim=$program ;;
-        supervisor) victim=$(ps -o ppid= "$program") ;;
+        program) victim=$target ;;
+        supervisor) victim=$(ps -o ppid= "$target") ;;
         front) victim=$front ;;
     esac
     # Not to wait for something: for any instant.
@@ -132,8 +132,8 @@ killed_in_storm() {
     what="$1 killed in a storm"
     kill -KILL "$victim" || fail "$what: it has ended before: $(cat "$scratch/err")"
     # What lives goes on until it is told to end. A static program without its supervisor has nothing to go on with.
-    [ "$1" != front ] || kill -KILL "$program" || fail "$what: the program must live; $(cat "$scratch/err")"
-    until_true 30 "the program has ended; $what: $(cat "$scratch/err")" has_ended "$program"
+    [ "$1" != front ] || kill -KILL "$target" || fail "$what: the program must live; $(cat "$scratch/err")"
+    until_true 30 "the program has ended; $what: $(cat "$scratch/err")" has_ended "$target"
     wait $front 2>/dev/null || true
     children=()
     until_true 30 "nobody is left; $what: $(ps -eo pid,comm,args)" nobody_else
