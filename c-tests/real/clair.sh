@@ -17,10 +17,10 @@ mkfifo "$scratch/answers"
 exec {answers}<>"$scratch/answers"
 
 has_said() {
-    grep -qx "$1" "$scratch/said" || ! kill -0 "$child" 2>/dev/null
+    grep -qx "$1" "$scratch/said" || ! kill -0 "$front" 2>/dev/null
 }
 no_more_than_before() {
-    [ "$(descriptors "$child")" = "$before" ]
+    [ "$(descriptors "$front")" = "$before" ]
 }
 
 storm() { # WHAT PROGRAM...
@@ -28,18 +28,19 @@ storm() { # WHAT PROGRAM...
     shift
     : >"$scratch/said"
     "$tmpshim" run "${run_options[@]}" -- "$@" <"$scratch/answers" >"$scratch/said" 2>"$scratch/err" &
-    child=$!
-    children=("$child")
+    front=$!
+    children=("$front")
     until_true 60 "$what is ready" has_said ready
-    before=$(descriptors "$child")
+    before=$(descriptors "$front")
     echo >&"$answers"
     until_true $((60 + files)) "$what has done all files" has_said "done"
-    kill -0 "$child" 2>/dev/null || fail "$what has ended: $(cat "$scratch/err")"
+    kill -0 "$front" 2>/dev/null || fail "$what has ended: $(cat "$scratch/err")"
     # What has answered the last call may not be back at its place yet.
-    until_true 10 "$what has the descriptors that it began with: $before; now: $(descriptors "$child")" no_more_than_before
+    (until_true 10 "descriptors are as before" no_more_than_before) ||
+        fail "$what: descriptors at first: $before; at the end: $(descriptors "$front")"
     assert_empty "$what, while the program lives"
     echo >&"$answers"
-    wait "$child" || status=$?
+    wait "$front" || status=$?
     children=()
     equal "$what: status" 0 "$status"
     assert_empty "after $what"

@@ -1,4 +1,4 @@
-// What a container may have for a program, static. usage: container exit N | orphans | waits | unaware
+// What a container may have for a program. usage: container exit N | orphans | waits | unaware | directory
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -97,5 +97,7 @@ int main(int argc, char **argv)
         waits(1);
     if (strcmp(what, "unaware") == 0)
         waits(0);
+    if (strcmp(what, "directory") == 0)
+        return mkdtemp((char[]){ "/tmp/made.XXXXXX" }) ? 0 : 8;
     return 64;
 }

@@ -20,7 +20,13 @@ root=$bundle/root
 mkdir -p "$root"/{proc,dev,sys,tmp}
 install -m 755 "$tmpshim" "$root/tmpshim"
 build_go 0 "$root/clair" "$beside/clair.go"
-gcc -static -O1 -Wall -Werror -o "$root/container" "$beside/container.c" >"$scratch/build" 2>&1 || fail "$(cat "$scratch/build")"
+build_c "$root/container" "$beside/container.c" -static
+# One that libraries reach, with all that it needs.
+build_c "$root/dynamic" "$beside/container.c"
+ldd "$root/dynamic" | grep -oE '/[^ ]+' | while read -r file; do
+    mkdir -p "$root$(dirname "$file")"
+    cp "$file" "$root$file"
+done
 
 # configure ARGUMENT...: what the container is to run.
 configure() {
@@ -72,6 +78,13 @@ for no_new_privileges in false true; do
     for code in 0 1 42 125 255; do
         gives $code "exit $code" /container exit $code
     done
+    # S7: nothing here can be written to and executed from but /tmp, and the directory has to go at the program's end.
+    run in_container /dynamic directory
+    equal "mkdtemp in a container without tmpshim; $(seen)" "0 1" "$status $(find . -name 'made.*' | wc -l)"
+    rmdir made.*
+    run in_container /tmpshim run -- /dynamic directory
+    equal "mkdtemp in a container; $(seen)" 0 "$status"
+    assert_empty "after mkdtemp in a container; $(seen)"
     gives 127 "a program that is not there" /nothing
     ended_by TERM /container waits
     equal "status of a program that ends when asked to, $what" 7 "$status"

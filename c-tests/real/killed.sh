@@ -15,9 +15,6 @@ step=${KILL_STEP:-25} storms=${KILL_STORMS:-2}
 . "$(dirname -- "$0")/supervised.sh"
 need gcc
 beside=$(dirname -- "$(realpath -- "$0")")
-build_c() { # OUTPUT SOURCE [OPTION...]
-    gcc -std=gnu11 -O1 -Wall -Wextra -Werror "${@:3}" -o "$1" "$2" >"$scratch/build" 2>&1 || fail "cannot build $2: $(cat "$scratch/build")"
-}
 build_c "$scratch/kill_at" "$beside/../killer/kill_at.c" -static
 build_c "$scratch/killed-static" "$beside/killed.c" -static
 build_c "$scratch/killed-libc" "$beside/killed.c"

@@ -33,3 +33,7 @@ descriptors() { # PID
 build_go() { # CGO_ENABLED OUTPUT SOURCE
     CGO_ENABLED=$1 go build -o "$2" "$3" >"$scratch/build" 2>&1 || fail "cannot build $3: $(cat "$scratch/build")"
 }
+
+build_c() { # OUTPUT SOURCE [OPTION...]
+    gcc -std=gnu11 -O1 -Wall -Wextra -Werror "${@:3}" -o "$1" "$2" >"$scratch/build" 2>&1 || fail "cannot build $2: $(cat "$scratch/build")"
+}
