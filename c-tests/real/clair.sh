@@ -31,6 +31,7 @@ storm() { # WHAT PROGRAM...
     front=$!
     children=("$front")
     until_true 60 "$what is ready" has_said ready
+    mapfile -t children < <(family "$front")
     before=$(descriptors "$front")
     echo >&"$answers"
     until_true $((60 + files)) "$what has done all files" has_said "done"

@@ -22,11 +22,12 @@ family() {
     done
 }
 
-# How many descriptors each of them has, as NAME NUMBER lines.
+# What each of them has open, as NAME NUMBER lines. Each thread of the supervisor has the root directory open, and there are as
+# many of them as there were calls at once: those do not count.
 descriptors() { # PID
     local process
     for process in $(family "$1"); do
-        printf '%s %s\n' "$(cat "/proc/$process/comm")" "$(find "/proc/$process/fd" -mindepth 1 | wc -l)"
+        printf '%s %s\n' "$(cat "/proc/$process/comm")" "$(find "/proc/$process/fd" -mindepth 1 -printf '%l\n' | grep -cvx /)"
     done 2>/dev/null | sort
 }
 
