@@ -2,9 +2,8 @@
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-use rustix::fs::fstatfs;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, fstatfs, openat2, statx};
 use rustix::io::Errno;
-use tmpshim_core::identity;
 use tmpshim_core::next::Next;
 use tmpshim_core::settings::Tmpfile;
 use tmpshim_core::sys;
@@ -13,11 +12,11 @@ use tmpshim_core::tmpfile::{Means, Request, stand_in};
 
 use crate::call::Open;
 use crate::supervisor::{Answer, Outcome, Said, Supervisor};
-use crate::target::{Start, Target, path};
+use crate::target::{Start, Target, is_at_home, path, place};
 use tmpshim_core::tracker::Tracker;
 
-/// A filesystem that was seen to have O_TMPFILE, by device, mount and type: numbers come back, and a wrong "has it" would
-/// cost the program its file.
+/// A filesystem that was seen to have O_TMPFILE, by device, mount and, where mount numbers come back, type: a wrong "has
+/// it" would cost the program its file.
 pub(crate) type Native = (u64, u64, i64);
 
 /// An open, ready to be tried with the target's rights.
@@ -33,18 +32,6 @@ impl Job {
         let path = path(target.thread, open.path)?;
         let start = Start::of(target, open.directory, path.clone(), open.resolve)?;
         Some(Self { open: *open, start, path })
-    }
-
-    /// Whether the directory is known to be on a filesystem with O_TMPFILE: then the kernel's own answer, which takes
-    /// the target's rights into account, is the right one.
-    pub(crate) fn is_native(&self, target: &Target, supervisor: &Supervisor) -> bool {
-        if supervisor.settings.tmpfile == Tmpfile::Always && plan::is_valid(self.open.flags) {
-            return false;
-        }
-        target.is_at_home && supervisor.has_natives() && {
-            let directory = self.start.open().ok();
-            directory.and_then(|directory| native(&directory)).is_some_and(|native| supervisor.is_native(&native))
-        }
     }
 
     /// In a thread with the target's root and rights.
@@ -98,7 +85,37 @@ fn attempt(request: &Request) -> Result<OwnedFd, Errno> {
     opened.map(|file| unsafe { OwnedFd::from_raw_fd(file) })
 }
 
-fn native(file: &OwnedFd) -> Option<Native> {
-    let seen = identity::filesystem(file.as_fd())?;
-    Some((seen.device, seen.mount, fstatfs(file).ok()?.f_type))
+/// Whether the directory is known to be on a filesystem with O_TMPFILE: then the kernel's own answer, which takes the
+/// target's rights into account, is the right one. Never waits for a filesystem.
+pub(crate) fn is_known_native(thread: u32, open: &Open, supervisor: &Supervisor) -> bool {
+    let is_wanted = supervisor.settings.tmpfile == Tmpfile::Always && plan::is_valid(open.flags);
+    if is_wanted || open.resolve != 0 || !supervisor.has_natives() || !is_at_home(thread, supervisor.home) {
+        return false;
+    }
+    let found = path(thread, open.path).filter(|path| !path.starts_with(b"/proc/")).and_then(|path| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::CACHED | ResolveFlags::NO_MAGICLINKS;
+        let from;
+        let from = match open.directory {
+            _ if path.first() == Some(&b'/') => CWD,
+            libc::AT_FDCWD => {
+                from = place(thread, "cwd").ok()?;
+                from.as_fd()
+            }
+            _ => return None,
+        };
+        openat2(from, path, flags, Mode::empty(), resolve).ok()
+    });
+    found.and_then(|directory| native(&directory)).is_some_and(|native| supervisor.is_native(&native))
 }
+
+fn native(file: &OwnedFd) -> Option<Native> {
+    let unique = StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE);
+    let seen = statx(file, "", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, StatxFlags::MNT_ID | unique).ok()?;
+    // Since Linux 6.8 a mount's number is never another's.
+    let kind = if seen.stx_mask & STATX_MNT_ID_UNIQUE == 0 { fstatfs(file).ok()?.f_type } else { 0 };
+    Some((u64::from(seen.stx_dev_major) << 32 | u64::from(seen.stx_dev_minor), seen.stx_mnt_id, kind))
+}
+
+/// `STATX_MNT_ID_UNIQUE`
+const STATX_MNT_ID_UNIQUE: u32 = 0x4000;

@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 
 use libc::seccomp_notif;
 use parking_lot::{Condvar, Mutex, RwLock};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use tmpshim_core::event::Event;
@@ -41,7 +40,7 @@ pub struct Supervisor {
     pub(crate) survey: Survey,
     pub(crate) makers: Makers,
     natives: RwLock<HashSet<Native>>,
-    home: Place,
+    pub(crate) home: Place,
     has_kept: AtomicBool,
     unfinished: Unfinished,
     /// Held by the thread that waits for the next call.
@@ -180,15 +179,15 @@ impl Supervisor {
         let Some(hand) = Hand::new() else { return };
         loop {
             self.idle.fetch_add(1, Ordering::Relaxed);
-            let stopped = self.next();
+            let next = self.next();
             let others = self.idle.fetch_sub(1, Ordering::Relaxed) - 1;
-            let Some(stopped) = stopped else { return };
+            let Some((stopped, call)) = next else { return };
             if others == 0 && self.threads.load(Ordering::Relaxed) < THREADS {
                 // Where there can be no more, the calls wait for this one.
                 let _ = self.add_thread();
             }
             let _turn = self.unfinished.take_turn(stopped.pid);
-            if self.handle(&hand, &stopped).is_err() {
+            if self.handle(&hand, &stopped, &call) == Err(Trouble::Lost) {
                 // It may be anybody now. Another takes its place.
                 let _ = self.add_thread();
                 return;
@@ -196,57 +195,55 @@ impl Supervisor {
         }
     }
 
-    /// The next call; nothing when everybody who has the filter is gone.
-    fn next(&self) -> Option<seccomp_notif> {
+    /// The next call that is not answered at once; nothing when everybody who has the filter is gone. One thread at a time
+    /// waits here, and goes on waiting as long as the answers come at once: to wake another each time takes longer than
+    /// they do.
+    fn next(&self) -> Option<(seccomp_notif, Call)> {
         let _leader = self.leader.lock();
         loop {
-            let mut watched = [PollFd::new(&self.listener, PollFlags::IN)];
-            if poll(&mut watched, None).is_err() {
-                continue;
-            }
-            let seen = watched[0].revents();
-            if seen.contains(PollFlags::IN) {
-                // Else a signal took the program away, and the call comes again.
-                if let Ok(stopped) = self.listener.receive() {
-                    return Some(stopped);
+            match self.listener.receive() {
+                Ok(stopped) => {
+                    let call = if stopped.pid == 0 { None } else { call_of(&stopped) };
+                    match call {
+                        None => self.listener.let_go(stopped.id),
+                        Some(Call::Question) => {
+                            let _ = self.listener.answer(stopped.id, Err(QUESTION_ANSWER));
+                        }
+                        Some(Call::Open(open)) if open::is_known_native(stopped.pid, &open, self) => {
+                            self.listener.let_go(stopped.id);
+                        }
+                        Some(call) => return Some((stopped, call)),
+                    }
                 }
-            } else if !seen.is_empty() {
-                return None;
+                // A signal took the program away, and the call comes again; or nobody is left (since Linux 6.11).
+                Err(_) if self.listener.is_deserted() => return None,
+                Err(_) => {}
             }
         }
     }
 
-    /// Answers one call. An error where the thread must not be used any more.
-    fn handle(&self, hand: &Hand, stopped: &seccomp_notif) -> Result<(), ()> {
+    /// Answers one call.
+    fn handle(&self, hand: &Hand, stopped: &seccomp_notif, call: &Call) -> Result<(), Trouble> {
         let id = stopped.id;
-        let call = if stopped.pid == 0 { None } else { call_of(stopped) };
-        let Some(call) = call else {
-            self.listener.let_go(id);
-            return Ok(());
-        };
-        if call == Call::Question {
-            let _ = self.listener.answer(id, Err(QUESTION_ANSWER));
-            return Ok(());
-        }
         if self.unfinished.finish(stopped, &self.listener) {
             return Ok(());
         }
-        let answered = Target::of(stopped.pid, self.home).and_then(|target| self.try_handle(hand, id, &call, &target));
+        let answered = Target::of(stopped.pid, self.home).and_then(|target| self.try_handle(hand, id, call, &target));
         match answered {
-            // Where anything is not as it should be, the kernel knows the error.
-            None | Some(Err(Trouble::Unavailable)) => {
-                self.listener.let_go(id);
-                Ok(())
-            }
-            Some(Err(Trouble::Lost)) => {
-                self.listener.let_go(id);
-                Err(())
-            }
             Some(Ok(interrupted)) => {
                 if let Some(done) = interrupted {
                     self.unfinished.remember(stopped, done);
                 }
                 Ok(())
+            }
+            // Where anything is not as it should be, the kernel knows the error.
+            None => {
+                self.listener.let_go(id);
+                Ok(())
+            }
+            Some(Err(trouble)) => {
+                self.listener.let_go(id);
+                Err(trouble)
             }
         }
     }
@@ -261,13 +258,7 @@ impl Supervisor {
     ) -> Option<Result<Option<Interrupted>, Trouble>> {
         let tracker = target.is_at_home.then_some(self.tracker);
         let job = match call {
-            Call::Open(open) => {
-                let job = open::Job::prepare(target, open)?;
-                if job.is_native(target, self) {
-                    return None;
-                }
-                Job::Open(job)
-            }
+            Call::Open(open) => Job::Open(open::Job::prepare(target, open)?),
             Call::Link(call) => Job::Link(link::Job::prepare(target, call, tracker)?),
             Call::Directory(call) => Job::Directory(directory::Job::prepare(target, call, self)?),
             Call::Question => return None,

@@ -7,7 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, fstatfs, openat, openat2, readlinkat, statx};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxFlags, fstatfs, openat, openat2, readlinkat, statx,
+};
 use rustix::io::Errno;
 
 use crate::last_errno;
@@ -45,10 +47,19 @@ pub(crate) struct Place {
 impl Place {
     /// Nothing before Linux 5.8, which has no supervisor.
     pub(crate) fn of(directory: BorrowedFd<'_>) -> Option<Self> {
-        let seen = statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::MNT_ID).ok()?;
+        Self::seen(&statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::MNT_ID).ok()?)
+    }
+
+    fn seen(seen: &Statx) -> Option<Self> {
         let known = seen.stx_mask & StatxFlags::MNT_ID.bits() != 0;
         known.then_some(Self { inode: seen.stx_ino, mount: seen.stx_mnt_id })
     }
+}
+
+/// Whether a thread's root is `home`, and so its paths lead where ours do.
+pub(crate) fn is_at_home(thread: u32, home: Place) -> bool {
+    let seen = statx(CWD, format!("/proc/{thread}/root"), AtFlags::empty(), StatxFlags::INO | StatxFlags::MNT_ID);
+    seen.ok().and_then(|seen| Place::seen(&seen)) == Some(home)
 }
 
 impl Target {
@@ -199,11 +210,6 @@ impl Start {
 
     pub(crate) fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_ref().map_or(CWD, AsFd::as_fd)
-    }
-
-    /// Opens the directory it leads to, without any right to it but that of getting there.
-    pub(crate) fn open(&self) -> Result<OwnedFd, Errno> {
-        self.open_path(&self.path, None)
     }
 
     /// Opens the directory that what it leads to lies in, and says the name that it has there, with slashes behind it
