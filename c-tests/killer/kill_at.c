@@ -1,4 +1,4 @@
-// kill_at [-m] [-c] [-q] N program [argument...]
+// kill_at [-m] [-c] [-q] [-t] N program [argument...]
 //
 // Runs the program and sends SIGKILL to the process, among it and all that it starts, that comes to the N-th stop at a
 // system call. A call has two stops, before it and after it; one that is killed before is not made. The other processes
@@ -6,10 +6,11 @@
 // kernel can see.
 //     -m   count only what comes after the marker, close(-424242)
 //     -c   count only in processes other than the first
+//     -t   kill the process that has made the marker, whichever comes to the stop, and let nobody go on before it is gone
 //     -q   leave out what cannot make a difference: the stop after a call that changes nothing which anybody else can
 //          see, and both of rt_sigaction and getpid, which some programs call for every signal
 // Says in one line what happened, and exits with
-//     0    killed; the line names the call as /proc/PID/syscall does, by number and arguments
+//     0    killed; the line names the call as /proc/PID/syscall does, by number and arguments, and the program
 //     3    all processes ended before the N-th stop; the line says how the first one did, and how many stops there were
 //     125  it could not be done
 // Whatever is still running after half a minute is killed with kill_at, which then ends by SIGALRM.
@@ -87,19 +88,34 @@ static pid_t *inside_of(pid_t pid)
     return &inside[(size_t)pid % (sizeof inside / sizeof *inside)];
 }
 
-static void kill_here(pid_t pid)
+static void first_line(pid_t pid, const char *file, char *line, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd >= 0 ? read(fd, line, size - 1) : 0;
+    line[length > 0 ? length : 0] = '\0';
+    line[strcspn(line, "\n")] = '\0';
+    close(fd);
+}
+
+// Says where the process is stopped, and kills `victim`: itself, or another one, which is gone afterwards.
+static void kill_here(pid_t pid, pid_t victim)
 {
     struct __ptrace_syscall_info info;
-    char path[64], call[256] = "?";
-    snprintf(path, sizeof path, "/proc/%d/syscall", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd >= 0 ? read(fd, call, sizeof call - 1) : 0;
-    call[length > 0 ? length : 1] = '\0';
-    call[strcspn(call, "\n")] = '\0';
-    close(fd);
-    printf("killed %s %s\n", is_before(pid, &info) ? "before" : "after", call);
-    if (kill(pid, SIGKILL) != 0)
+    char call[256], name[32];
+    first_line(pid, "syscall", call, sizeof call);
+    first_line(pid, "comm", name, sizeof name);
+    printf("killed %s %s of %s\n", is_before(pid, &info) ? "before" : "after", call, name);
+    fflush(stdout);
+    if (kill(victim, SIGKILL) != 0 && errno != ESRCH)
         die("kill");
+    for (int status = victim == pid ? 0 : 0x7f; WIFSTOPPED(status);)
+        if (waitpid(victim, &status, __WALL) == -1) {
+            if (errno != ECHILD)
+                die("wait for the killed process");
+            break; // it had ended before
+        }
 }
 
 // Whether a call changes nothing outside of its process. What the process writes to shared memory, it writes between calls.
@@ -123,8 +139,8 @@ static int is_quiet(unsigned long number)
 
 struct count {
     long at, reached;
-    int started, without_first, without_quiet;
-    pid_t first;
+    int started, without_first, without_quiet, target;
+    pid_t first, marked;
 };
 
 // Whether this stop is the one.
@@ -136,9 +152,12 @@ static int count_stop(struct count *count, pid_t pid)
         return 0;
     }
     int before = is_before(pid, &info);
+    if (count->target && count->started && !count->marked)
+        return 0;
     if (!count->started) {
         count->started = before && info.entry.nr == SYS_close && (int)info.entry.args[0] == MARKER;
         *inside_of(pid) = count->started ? pid : 0;
+        count->marked = pid;
         return 0;
     }
     if (count->without_first && pid == count->first)
@@ -157,18 +176,20 @@ int main(int argc, char **argv)
 {
     struct count count = { .started = 1 };
     int option;
-    while ((option = getopt(argc, argv, "+mcq")) != -1)
+    while ((option = getopt(argc, argv, "+mcqt")) != -1)
         if (option == 'm')
             count.started = 0;
         else if (option == 'c')
             count.without_first = 1;
         else if (option == 'q')
             count.without_quiet = 1;
+        else if (option == 't')
+            count.target = 1;
         else
             return 125;
     count.at = argc - optind < 2 ? 0 : atol(argv[optind]);
     if (count.at < 1) {
-        fprintf(stderr, "kill_at [-m] [-c] [-q] N program [argument...]\n");
+        fprintf(stderr, "kill_at [-m] [-c] [-q] [-t] N program [argument...]\n");
         return 125;
     }
     signal(SIGALRM, SIG_DFL);
@@ -181,12 +202,14 @@ int main(int argc, char **argv)
         if (!WIFSTOPPED(status)) {
             if (pid == first)
                 first_status = status;
+            if (pid == count.marked)
+                count.marked = 0;
             continue;
         }
         int sig = WSTOPSIG(status), event = status >> 16;
         if (sig == (SIGTRAP | CALLS)) {
             if (running && count_stop(&count, pid)) {
-                kill_here(pid);
+                kill_here(pid, count.target ? count.marked : pid);
                 killed = 1;
             }
             resume(PTRACE_SYSCALL, pid, 0);

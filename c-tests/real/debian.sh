@@ -31,14 +31,14 @@ cat >"$scratch/apt.conf" <<'CONF'
 #clear DPkg::Post-Invoke;
 CONF
 
-# release_root SUITE PACKAGE...: sets $root to a directory with these packages and all that they depend on unpacked, not
-# configured. One process fetches, the others wait for it.
+# release_root SUITE[-NAME] PACKAGE...: sets $root to a directory with these packages and all that they depend on unpacked,
+# not configured. One process fetches, the others wait for it. Each set of packages has a NAME of its own.
 release_root() {
-    local suite=$1 lock work
+    local suite=${1%%-*} lock work
+    root=$cache/$1
     shift
-    root=$cache/$suite
     mkdir -p "$cache" || skip "cannot make $cache"
-    exec {lock}>"$cache/$suite.lock"
+    exec {lock}>"$root.lock"
     flock -w 280 "$lock" || skip "another test is still fetching $suite"
     if [ "$(cat "$root/.packages" 2>/dev/null)" != "$*" ]; then
         rm -rf "$root" "$root.new"
@@ -64,7 +64,7 @@ release_root() {
         for package in "$work"/.apt/cache/archives/*.deb; do
             dpkg-deb --fsys-tarfile "$package" | tar -C "$work" --keep-directory-symlink -xf -
         done
-        mkdir -p "$work/proc" "$work/dev" "$work/tmp" "$work/under-test"
+        mkdir -p "$work/proc" "$work/dev" "$work/tmp" "$work/var/tmp" "$work/under-test"
         # A file to bind the library on.
         : >"$work/libtmpshim.so"
         rm -rf "$work/.apt"
@@ -75,7 +75,8 @@ release_root() {
 }
 
 # in_root COMMAND...: in $root, with the directory under test at /under-test and the library at /libtmpshim.so, in a mount
-# namespace of its own, so that no mount can be left behind. PRELOAD in the environment is the LD_PRELOAD inside.
+# namespace of its own, so that no mount can be left behind. PRELOAD in the environment is the LD_PRELOAD inside, and SHARED a
+# directory that is to be /tmp/shared; then there is a /var/tmp as well.
 in_root() {
     unshare --mount --propagation private -- bash -euc '
         root=$1 directory=$2 library=$3
@@ -86,6 +87,11 @@ in_root() {
         mount --bind /dev "$root/dev"
         mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
         mkdir -m 700 "$root/tmp/state"
+        if [ -n "${SHARED-}" ]; then
+            mkdir "$root/tmp/shared"
+            mount --bind "$SHARED" "$root/tmp/shared"
+            mount --rbind "$root/tmp" "$root/var/tmp"
+        fi
         exec chroot "$root" /usr/bin/env -i PATH=/usr/bin:/bin TMPSHIM_STATE_DIR=/tmp/state \
             ${PRELOAD:+LD_PRELOAD=$PRELOAD} sh -c "cd /under-test && exec \"\$@\"" sh "$@"
     ' bash "$root" "$directory" "$library" "$@"

@@ -34,4 +34,7 @@ export -f work
 same "git" bash -euc work
 equal "what git ends with" 0 "$status"
 grep -q two "$scratch/out" || fail "git shows no history: $(seen)"
+# shellcheck source=supervised.sh
+. "$(dirname -- "$0")/supervised.sh"
+same "git under a supervisor" bash -euc work
 finish
