@@ -2,22 +2,21 @@
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-use rustix::fs::fstatfs;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, fstatfs, openat2, statx};
 use rustix::io::Errno;
-use tmpshim_core::identity;
 use tmpshim_core::next::Next;
 use tmpshim_core::settings::Tmpfile;
 use tmpshim_core::sys;
-use tmpshim_core::tmpfile::plan::{self, Answer as Plan, OpenHow};
+use tmpshim_core::tmpfile::plan::{self, Answer as Plan};
 use tmpshim_core::tmpfile::{Means, Request, stand_in};
 
 use crate::call::Open;
 use crate::supervisor::{Answer, Outcome, Said, Supervisor};
-use crate::target::{Start, Target, path};
+use crate::target::{Start, Target, is_at_home, path, place};
 use tmpshim_core::tracker::Tracker;
 
-/// A filesystem that was seen to have O_TMPFILE, by device, mount and type: numbers come back, and a wrong "has it" would
-/// cost the program its file.
+/// A filesystem that was seen to have O_TMPFILE, by device, mount and, where mount numbers come back, type: a wrong "has
+/// it" would cost the program its file.
 pub(crate) type Native = (u64, u64, i64);
 
 /// An open, ready to be tried with the target's rights.
@@ -35,33 +34,21 @@ impl Job {
         Some(Self { open: *open, start, path })
     }
 
-    /// Whether the directory is known to be on a filesystem with O_TMPFILE: then the kernel's own answer, which takes
-    /// the target's rights into account, is the right one.
-    pub(crate) fn is_native(&self, target: &Target, supervisor: &Supervisor) -> bool {
-        if supervisor.settings.tmpfile == Tmpfile::Always && plan::is_valid(self.open.flags) {
-            return false;
-        }
-        target.is_at_home && supervisor.has_natives() && {
-            let directory = self.start.open().ok();
-            directory.and_then(|directory| native(&directory)).is_some_and(|native| supervisor.is_native(&native))
-        }
+    /// The directory; where there is none to be had, the kernel knows why.
+    pub(crate) fn locate(&self, root: Option<&OwnedFd>) -> Result<OwnedFd, Outcome> {
+        let follows = OFlags::from_bits_retain(self.open.flags as u32) & OFlags::NOFOLLOW;
+        self.start.open(follows, root).map_err(|_| Outcome::NATIVE)
     }
 
-    /// In a thread with the target's root and rights.
-    pub(crate) fn run(&self, supervisor: &Supervisor, tracker: Option<&Tracker>) -> Outcome {
+    pub(crate) fn run(&self, directory: &OwnedFd, supervisor: &Supervisor, tracker: Option<&Tracker>) -> Outcome {
         let Open { flags, mode, .. } = self.open;
-        let request = Request {
-            directory: self.start.directory.as_ref().map_or(sys::CWD, AsRawFd::as_raw_fd),
-            path: self.start.path.as_ptr(),
-            flags,
-            mode,
-            resolve: self.start.resolve,
-        };
+        let path = c".".as_ptr();
+        let request = Request { directory: directory.as_raw_fd(), path, flags, mode, resolve: 0 };
         let mut refusal = None;
         if supervisor.settings.tmpfile == Tmpfile::Auto || !plan::is_valid(flags) {
             match attempt(&request) {
                 Ok(file) => {
-                    // Without a tracker this is a process of its own, and what it learns is lost.
+                    // Without a tracker this may be a process of its own, and what it learns is lost.
                     if let Some(native) = native(&file).filter(|_| tracker.is_some()) {
                         supervisor.add_native(native);
                     }
@@ -90,15 +77,44 @@ impl Job {
 }
 
 fn attempt(request: &Request) -> Result<OwnedFd, Errno> {
-    let how = OpenHow { flags: request.flags as u32 as u64, mode: request.mode.into(), resolve: request.resolve };
-    // SAFETY: path and `how` are ours.
-    let opened =
-        unsafe { sys::openat2(request.directory, request.path, (&raw const how).cast(), size_of::<OpenHow>()) };
+    let Request { directory, path, flags, mode, .. } = *request;
+    // SAFETY: the path is ours.
+    let opened = unsafe { sys::openat(directory, path, flags, mode) };
     // SAFETY: just opened, owned by nobody else.
     opened.map(|file| unsafe { OwnedFd::from_raw_fd(file) })
 }
 
-fn native(file: &OwnedFd) -> Option<Native> {
-    let seen = identity::filesystem(file.as_fd())?;
-    Some((seen.device, seen.mount, fstatfs(file).ok()?.f_type))
+/// Whether the directory is known to be on a filesystem with O_TMPFILE: then the kernel's own answer, which takes the
+/// target's rights into account, is the right one. Never waits for a filesystem.
+pub(crate) fn is_known_native(thread: u32, open: &Open, supervisor: &Supervisor) -> bool {
+    let is_wanted = supervisor.settings.tmpfile == Tmpfile::Always && plan::is_valid(open.flags);
+    if is_wanted || open.resolve != 0 || !supervisor.has_natives() || !is_at_home(thread, supervisor.home) {
+        return false;
+    }
+    let found = path(thread, open.path).filter(|path| !path.starts_with(b"/proc/")).and_then(|path| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::CACHED | ResolveFlags::NO_MAGICLINKS;
+        let from;
+        let from = match open.directory {
+            _ if path.first() == Some(&b'/') => CWD,
+            libc::AT_FDCWD => {
+                from = place(thread, "cwd").ok()?;
+                from.as_fd()
+            }
+            _ => return None,
+        };
+        openat2(from, path, flags, Mode::empty(), resolve).ok()
+    });
+    found.and_then(|directory| native(&directory)).is_some_and(|native| supervisor.is_native(&native))
 }
+
+fn native(file: &OwnedFd) -> Option<Native> {
+    let unique = StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE);
+    let seen = statx(file, "", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, StatxFlags::MNT_ID | unique).ok()?;
+    // Since Linux 6.8 a mount's number is never another's.
+    let kind = if seen.stx_mask & STATX_MNT_ID_UNIQUE == 0 { fstatfs(file).ok()?.f_type } else { 0 };
+    Some((u64::from(seen.stx_dev_major) << 32 | u64::from(seen.stx_dev_minor), seen.stx_mnt_id, kind))
+}
+
+/// `STATX_MNT_ID_UNIQUE`
+const STATX_MNT_ID_UNIQUE: u32 = 0x4000;

@@ -2,13 +2,13 @@
 //! are busy with theirs, so that a slow filesystem holds up nobody but who uses it.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use libc::seccomp_notif;
 use parking_lot::{Condvar, Mutex, RwLock};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use tmpshim_core::event::Event;
@@ -24,7 +24,7 @@ use crate::directory::{self, Makers};
 use crate::listener::Listener;
 use crate::open::{self, Native};
 use crate::rights::{Hand, Trouble};
-use crate::target::{Place, Target};
+use crate::target::{Place, Status, Target};
 use crate::{elsewhere, link};
 
 pub use crate::directory::Clean;
@@ -41,7 +41,7 @@ pub struct Supervisor {
     pub(crate) survey: Survey,
     pub(crate) makers: Makers,
     natives: RwLock<HashSet<Native>>,
-    home: Place,
+    pub(crate) home: Place,
     has_kept: AtomicBool,
     unfinished: Unfinished,
     /// Held by the thread that waits for the next call.
@@ -97,26 +97,45 @@ pub(crate) enum Job {
     Directory(directory::Job),
 }
 
+/// Where a call has its effect.
+enum Located {
+    Directory(OwnedFd),
+    Name((OwnedFd, CString)),
+}
+
 impl Job {
-    /// In a thread, or process, with the target's root and rights.
-    pub(crate) fn run(&self, supervisor: &Supervisor, id: u64, tracker: Option<&Tracker>) -> Outcome {
+    /// With the target's rights, and its root; where that cannot be entered, `root` is that.
+    fn locate(&self, root: Option<&OwnedFd>) -> Result<Located, Outcome> {
         match self {
-            Self::Open(job) => job.run(supervisor, tracker),
-            Self::Link(job) => job.run(supervisor, id, tracker),
-            Self::Directory(job) => job.run(supervisor, tracker),
+            Self::Open(job) => job.locate(root).map(Located::Directory),
+            Self::Link(job) => job.locate(root).map(Located::Name),
+            Self::Directory(job) => job.locate(root).map(Located::Name),
+        }
+    }
+
+    /// With the target's rights and our root, since much goes by our own /proc.
+    fn run(&self, place: &Located, supervisor: &Supervisor, id: u64, tracker: Option<&Tracker>) -> Outcome {
+        match (self, place) {
+            (Self::Open(job), Located::Directory(directory)) => job.run(directory, supervisor, tracker),
+            (Self::Link(job), Located::Name(name)) => job.run(name, supervisor, id, tracker),
+            (Self::Directory(job), Located::Name(name)) => job.run(name, supervisor, tracker),
+            _ => Outcome::NATIVE,
         }
     }
 }
+
+/// What its journal says of who wrote it.
+pub const NAME: &[u8] = b"tmpshim";
 
 static SETTINGS: OnceLock<Settings<'static>> = OnceLock::new();
 static TRACKER: Tracker = Tracker::new(Surroundings {
     moved_in: || {},
     settings: || SETTINGS.get().unwrap_or(&Settings::DEFAULT),
-    program: || b"tmpshim",
+    program: || NAME,
     report: |cleaned: &Cleaned<'_>| {
         let log = SETTINGS.get().map_or(Settings::DEFAULT.log, |settings| settings.log);
         let event = Event::Cleaned { path: cleaned.path.to_bytes(), outcome: cleaned.outcome };
-        event.write(log, std::process::id(), b"tmpshim");
+        event.write(log, std::process::id(), NAME);
     },
 });
 
@@ -177,18 +196,18 @@ impl Supervisor {
 
     /// One thread's life.
     fn work(self: &Arc<Self>) {
-        let Some(hand) = Hand::new() else { return };
+        let Some(hand) = Hand::new(false) else { return };
         loop {
             self.idle.fetch_add(1, Ordering::Relaxed);
-            let stopped = self.next();
+            let next = self.next();
             let others = self.idle.fetch_sub(1, Ordering::Relaxed) - 1;
-            let Some(stopped) = stopped else { return };
+            let Some((stopped, call)) = next else { return };
             if others == 0 && self.threads.load(Ordering::Relaxed) < THREADS {
                 // Where there can be no more, the calls wait for this one.
                 let _ = self.add_thread();
             }
             let _turn = self.unfinished.take_turn(stopped.pid);
-            if self.handle(&hand, &stopped).is_err() {
+            if self.handle(&hand, &stopped, &call) == Err(Trouble::Lost) {
                 // It may be anybody now. Another takes its place.
                 let _ = self.add_thread();
                 return;
@@ -196,57 +215,55 @@ impl Supervisor {
         }
     }
 
-    /// The next call; nothing when everybody who has the filter is gone.
-    fn next(&self) -> Option<seccomp_notif> {
+    /// The next call that is not answered at once; nothing when everybody who has the filter is gone. One thread at a time
+    /// waits here, and goes on waiting as long as the answers come at once: to wake another each time takes longer than
+    /// they do.
+    fn next(&self) -> Option<(seccomp_notif, Call)> {
         let _leader = self.leader.lock();
         loop {
-            let mut watched = [PollFd::new(&self.listener, PollFlags::IN)];
-            if poll(&mut watched, None).is_err() {
-                continue;
-            }
-            let seen = watched[0].revents();
-            if seen.contains(PollFlags::IN) {
-                // Else a signal took the program away, and the call comes again.
-                if let Ok(stopped) = self.listener.receive() {
-                    return Some(stopped);
+            match self.listener.receive() {
+                Ok(stopped) => {
+                    let call = if stopped.pid == 0 { None } else { call_of(&stopped) };
+                    match call {
+                        None => self.listener.let_go(stopped.id),
+                        Some(Call::Question) => {
+                            let _ = self.listener.answer(stopped.id, Err(QUESTION_ANSWER));
+                        }
+                        Some(Call::Open(open)) if open::is_known_native(stopped.pid, &open, self) => {
+                            self.listener.let_go(stopped.id);
+                        }
+                        Some(call) => return Some((stopped, call)),
+                    }
                 }
-            } else if !seen.is_empty() {
-                return None;
+                // A signal took the program away, and the call comes again; or nobody is left (since Linux 6.11).
+                Err(_) if self.listener.is_deserted() => return None,
+                Err(_) => {}
             }
         }
     }
 
-    /// Answers one call. An error where the thread must not be used any more.
-    fn handle(&self, hand: &Hand, stopped: &seccomp_notif) -> Result<(), ()> {
+    /// Answers one call.
+    fn handle(&self, hand: &Hand, stopped: &seccomp_notif, call: &Call) -> Result<(), Trouble> {
         let id = stopped.id;
-        let call = if stopped.pid == 0 { None } else { call_of(stopped) };
-        let Some(call) = call else {
-            self.listener.let_go(id);
-            return Ok(());
-        };
-        if call == Call::Question {
-            let _ = self.listener.answer(id, Err(QUESTION_ANSWER));
-            return Ok(());
-        }
         if self.unfinished.finish(stopped, &self.listener) {
             return Ok(());
         }
-        let answered = Target::of(stopped.pid, self.home).and_then(|target| self.try_handle(hand, id, &call, &target));
+        let answered = Target::of(stopped.pid, self.home).and_then(|target| self.try_handle(hand, id, call, &target));
         match answered {
-            // Where anything is not as it should be, the kernel knows the error.
-            None | Some(Err(Trouble::Unavailable)) => {
-                self.listener.let_go(id);
-                Ok(())
-            }
-            Some(Err(Trouble::Lost)) => {
-                self.listener.let_go(id);
-                Err(())
-            }
             Some(Ok(interrupted)) => {
                 if let Some(done) = interrupted {
                     self.unfinished.remember(stopped, done);
                 }
                 Ok(())
+            }
+            // Where anything is not as it should be, the kernel knows the error.
+            None => {
+                self.listener.let_go(id);
+                Ok(())
+            }
+            Some(Err(trouble)) => {
+                self.listener.let_go(id);
+                Err(trouble)
             }
         }
     }
@@ -259,15 +276,9 @@ impl Supervisor {
         call: &Call,
         target: &Target,
     ) -> Option<Result<Option<Interrupted>, Trouble>> {
-        let tracker = target.is_at_home.then_some(self.tracker);
+        let tracker = target.shares_mounts().then_some(self.tracker);
         let job = match call {
-            Call::Open(open) => {
-                let job = open::Job::prepare(target, open)?;
-                if job.is_native(target, self) {
-                    return None;
-                }
-                Job::Open(job)
-            }
+            Call::Open(open) => Job::Open(open::Job::prepare(target, open)?),
             Call::Link(call) => Job::Link(link::Job::prepare(target, call, tracker)?),
             Call::Directory(call) => Job::Directory(directory::Job::prepare(target, call, self)?),
             Call::Question => return None,
@@ -282,11 +293,33 @@ impl Supervisor {
             return Some(Ok(None));
         }
         let room = (status.rights != *hand.rights()).then(|| Room::make(tracker));
-        let done = hand.act_as(target, &status, || {
-            drop(room);
-            job.run(self, id, tracker)
-        });
+        let done = self.act(hand, id, target, &status, &job, (tracker, room));
         Some(done.map(|outcome| self.respond(id, target, outcome)))
+    }
+
+    /// Does it as the target. `hand` is in the target's user namespace.
+    pub(crate) fn act(
+        &self,
+        hand: &Hand,
+        id: u64,
+        target: &Target,
+        status: &Status,
+        job: &Job,
+        (tracker, room): (Option<&Tracker>, Option<Room>),
+    ) -> Result<Outcome, Trouble> {
+        let run = |place: &Located| {
+            drop(room);
+            job.run(place, self, id, tracker)
+        };
+        let root = target.other_root();
+        if root.is_none() || !hand.has_own_root() {
+            let found = || job.locate(root).map_or_else(|outcome| outcome, |place| run(&place));
+            return hand.act_as(status, None, found);
+        }
+        match hand.act_as(status, root, || job.locate(None))? {
+            Ok(place) => hand.act_as(status, None, || run(&place)),
+            Err(outcome) => Ok(outcome),
+        }
     }
 
     /// Gives the answer, and says so on the log. What was done and did not reach the program because a signal took it away.
@@ -376,7 +409,7 @@ impl Supervisor {
 
 /// Places for what a call may announce, since the journal can only be made, and grow, while we are ourselves: dropped by a
 /// thread just before it takes as many, there are always enough for all.
-struct Room([Option<Ticket<'static>>; 4]);
+pub(crate) struct Room([Option<Ticket<'static>>; 4]);
 
 impl Room {
     fn make(tracker: Option<&'static Tracker>) -> Self {
