@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, ioctl_tiocsctty, pidfd_open, setsid, waitpid};
+use rustix::stdio::{dup2_stderr, stdout};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tempfile::TempDir;
 
@@ -829,7 +830,10 @@ fn s4_as_pid_1_orphans_are_reaped_also_those_of_strangers_and_daemons_end() {
 fn s4_a_daemon_outlives_the_program_under_the_same_supervisor() {
     let stage = Stage::new();
     for engine in ENGINES {
-        let (mut program, _) = Program::start(stage.command(engine, &["serve"]));
+        let mut command = stage.command(engine, &["serve"]);
+        // SAFETY: one system call, in the child.
+        unsafe { command.pre_exec(|| Ok(dup2_stderr(stdout())?)) };
+        let (mut program, _) = Program::start(command);
         program.say("daemon 7");
         assert_eq!(program.end().code(), Some(7), "{engine:?}: we end with the program");
         let daemon = program.number_after("daemon");
@@ -839,6 +843,9 @@ fn s4_a_daemon_outlives_the_program_under_the_same_supervisor() {
         for orphan in orphans.split(' ').skip(1) {
             eventually("it is reaped", || state_of(orphan.parse().unwrap()).is_none());
         }
+        program.say("mute");
+        // Who reads what the program wrote does not have to wait for whoever else is still there.
+        assert_eq!(program.lines.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected), "{engine:?}");
         assert!(stage.family().contains(&daemon));
         drop(program.input.take());
         eventually("nobody is left", || stage.family().is_empty());
@@ -866,17 +873,27 @@ fn s4_when_we_are_killed_the_program_goes_on() {
 #[test]
 fn s4_when_the_supervisor_is_killed_we_end_as_the_program_ends() {
     let stage = Stage::new();
-    for engine in ENGINES.into_iter().filter(|engine| engine.has_supervisor()) {
-        for (last, expected) in [("exit 42", (Some(42), None)), ("signal 15", (None, Some(15)))] {
-            let (mut program, _) = Program::start(stage.command(engine, &["serve"]));
-            let supervisor = running(TMPSHIM, program.pid()).unwrap();
+    let places = if is_root() { &[&[][..], &AS_PID_1] } else { &[&[][..]][..] };
+    for (engine, before) in ENGINES
+        .iter()
+        .filter(|engine| engine.has_supervisor())
+        .flat_map(|engine| places.iter().map(move |place| (*engine, *place)))
+    {
+        for (last, status, signal) in [("exit 42", Some(42), None), ("signal 15", None, Some(15))] {
+            let (mut program, _) = Program::start(stage.command_after(before, engine, &["serve"]));
+            let front = if before.is_empty() { program.pid() } else { running(TMPSHIM, program.pid()).unwrap() };
+            let supervisor = running(TMPSHIM, front).unwrap();
             kill(supervisor, libc::SIGKILL);
             eventually("it is gone", || !matches!(state_of(supervisor), Some(state) if state != 'Z'));
             assert_eq!(program.ask("add 3 4"), "sum 7", "{engine:?}");
-            kill(program.pid(), libc::SIGWINCH);
+            kill(front, libc::SIGWINCH);
             program.say(last);
+            let expected = match (before, signal) {
+                ([_, ..], Some(signal)) => (Some(128 + signal), None),
+                _ => (status, signal),
+            };
             let ended = program.end();
-            assert_eq!((ended.code(), ended.signal()), expected, "{engine:?}");
+            assert_eq!((ended.code(), ended.signal()), expected, "{engine:?} {before:?}");
         }
         assert_eq!(stage.end(&[], engine, &["exit", "0"]).code(), Some(0));
     }
