@@ -198,10 +198,10 @@ impl Stage {
 
     /// The living processes that were started here.
     fn family(&self) -> Vec<i32> {
-        let wanted = format!("\0PARENT_TEST={}\0", self.mark);
+        let wanted = format!("PARENT_TEST={}", self.mark);
         let is_marked = |pid: i32| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.windows(wanted.len()).any(|window| window == wanted.as_bytes())
+            environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
         };
         processes().into_iter().map(|(pid, _, _)| pid).filter(|&pid| is_marked(pid)).collect()
     }
@@ -596,7 +596,7 @@ fn s4_stopped_and_continued_with_the_program() {
             let expect_stop = |by: &str| {
                 let change = change_of(front);
                 assert_eq!(change.stopping_signal(), Some(signal), "{engine:?} {by} {change:?}");
-                eventually("the program is stopped", || state_of(pid) == Some('T'));
+                eventually(&format!("{engine:?} {signal} {by}: the program is stopped"), || state_of(pid) == Some('T'));
             };
             let expect_continuation = || assert!(change_of(front).continued(), "{engine:?} {signal}");
             program.say(&format!("signal {signal}"));
@@ -846,7 +846,7 @@ fn s4_a_daemon_outlives_the_program_under_the_same_supervisor() {
         program.say("mute");
         // Who reads what the program wrote does not have to wait for whoever else is still there.
         assert_eq!(program.lines.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected), "{engine:?}");
-        assert!(stage.family().contains(&daemon));
+        assert!(stage.family().contains(&daemon), "{engine:?}");
         drop(program.input.take());
         eventually("nobody is left", || stage.family().is_empty());
     }
