@@ -104,12 +104,12 @@ enum Located {
 }
 
 impl Job {
-    /// With the target's root and rights.
-    fn locate(&self) -> Result<Located, Outcome> {
+    /// With the target's rights, and its root; where that cannot be entered, `root` is that.
+    fn locate(&self, root: Option<&OwnedFd>) -> Result<Located, Outcome> {
         match self {
-            Self::Open(job) => job.locate().map(Located::Directory),
-            Self::Link(job) => job.locate().map(Located::Name),
-            Self::Directory(job) => job.locate().map(Located::Name),
+            Self::Open(job) => job.locate(root).map(Located::Directory),
+            Self::Link(job) => job.locate(root).map(Located::Name),
+            Self::Directory(job) => job.locate(root).map(Located::Name),
         }
     }
 
@@ -124,15 +124,18 @@ impl Job {
     }
 }
 
+/// What its journal says of who wrote it.
+pub const NAME: &[u8] = b"tmpshim";
+
 static SETTINGS: OnceLock<Settings<'static>> = OnceLock::new();
 static TRACKER: Tracker = Tracker::new(Surroundings {
     moved_in: || {},
     settings: || SETTINGS.get().unwrap_or(&Settings::DEFAULT),
-    program: || b"tmpshim",
+    program: || NAME,
     report: |cleaned: &Cleaned<'_>| {
         let log = SETTINGS.get().map_or(Settings::DEFAULT.log, |settings| settings.log);
         let event = Event::Cleaned { path: cleaned.path.to_bytes(), outcome: cleaned.outcome };
-        event.write(log, std::process::id(), b"tmpshim");
+        event.write(log, std::process::id(), NAME);
     },
 });
 
@@ -308,10 +311,12 @@ impl Supervisor {
             drop(room);
             job.run(place, self, id, tracker)
         };
-        let Some(root) = target.other_root() else {
-            return hand.act_as(status, None, || job.locate().map_or_else(|outcome| outcome, |place| run(&place)));
-        };
-        match hand.act_as(status, Some(root), || job.locate())? {
+        let root = target.other_root();
+        if root.is_none() || !hand.has_own_root() {
+            let found = || job.locate(root).map_or_else(|outcome| outcome, |place| run(&place));
+            return hand.act_as(status, None, found);
+        }
+        match hand.act_as(status, root, || job.locate(None))? {
             Ok(place) => hand.act_as(status, None, || run(&place)),
             Err(outcome) => Ok(outcome),
         }
