@@ -26,7 +26,7 @@ use crate::listener::Listener;
 use crate::open::{self, Native};
 use crate::rights::{Hand, Trouble};
 use crate::sandbox::Sandboxes;
-use crate::target::{Place, Status, Target};
+use crate::target::{Acquaintances, Place, Status, Target};
 use crate::{elsewhere, link};
 
 pub use crate::directory::Clean;
@@ -50,7 +50,7 @@ pub struct Supervisor {
     /// The process that was started by ours.
     main: u32,
     /// Held by the thread that waits for the next call.
-    leader: Mutex<()>,
+    leader: Mutex<Acquaintances>,
     threads: AtomicUsize,
     idle: AtomicUsize,
     over: AtomicBool,
@@ -227,7 +227,7 @@ impl Supervisor {
     /// waits here, and goes on waiting as long as the answers come at once: to wake another each time takes longer than
     /// they do.
     fn next(&self) -> Option<(seccomp_notif, Call)> {
-        let _leader = self.leader.lock();
+        let mut acquaintances = self.leader.lock();
         loop {
             match self.listener.receive() {
                 Ok(stopped) => {
@@ -241,7 +241,9 @@ impl Supervisor {
                             self.sandboxes.add(stopped.pid);
                             self.listener.let_go(stopped.id);
                         }
-                        Some(Call::Open(open)) if open::is_known_native(stopped.pid, &open, self) => {
+                        Some(Call::Open(open))
+                            if open::is_known_native(stopped.pid, &open, self, &mut acquaintances) =>
+                        {
                             self.listener.let_go(stopped.id);
                         }
                         Some(call) => return Some((stopped, call)),

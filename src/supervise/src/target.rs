@@ -1,6 +1,7 @@
 //! The thread that made a call, seen from outside through `/proc/TID`: its memory, its place in the filesystem, and what
 //! it may do (S2).
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -56,10 +57,31 @@ impl Place {
     }
 }
 
-/// Whether a thread's root is `home`, and so its paths lead where ours do.
-pub(crate) fn is_at_home(thread: u32, home: Place) -> bool {
-    let seen = statx(CWD, format!("/proc/{thread}/root"), AtFlags::empty(), StatxFlags::INO | StatxFlags::MNT_ID);
-    seen.ok().and_then(|seen| Place::seen(&seen)) == Some(home)
+/// Threads that were seen, by their directories in /proc, which save finding them: such a descriptor is the thread's for
+/// ever, whoever gets its number.
+#[derive(Default)]
+pub(crate) struct Acquaintances(HashMap<u32, OwnedFd>);
+
+impl Acquaintances {
+    /// Whether a thread's root is `home`, and so its paths lead where ours do.
+    pub(crate) fn is_at_home(&mut self, thread: u32, home: Place) -> bool {
+        const MOST: usize = 64;
+        let root = |directory: &OwnedFd| {
+            let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
+            Place::seen(&statx(directory, "root", AtFlags::empty(), wanted).ok()?)
+        };
+        if let Some(seen) = self.0.get(&thread).and_then(root) {
+            return seen == home;
+        }
+        // It is a new one, or the one of that number is gone.
+        if self.0.len() >= MOST {
+            self.0.clear();
+        }
+        let Ok(directory) = place(thread, "") else { return false };
+        let seen = root(&directory);
+        self.0.insert(thread, directory);
+        seen == Some(home)
+    }
 }
 
 impl Target {
@@ -142,10 +164,16 @@ impl Status {
 
 /// Reads the path at `address`. Nothing where the kernel would not find one either.
 pub(crate) fn path(thread: u32, address: u64) -> Option<Vec<u8>> {
-    let mut path = vec![0; PATH_MAX];
-    let read = memory(thread, address, &mut path)?;
-    path.truncate(path[..read].iter().position(|&byte| byte == 0)?);
-    Some(path)
+    // Most are short, and the time goes by the length.
+    for room in [256, PATH_MAX] {
+        let mut path = vec![0; room];
+        let read = memory(thread, address, &mut path)?;
+        if let Some(length) = path[..read].iter().position(|&byte| byte == 0) {
+            path.truncate(length);
+            return Some(path);
+        }
+    }
+    None
 }
 
 /// Reads `LENGTH` bytes at `address`.
