@@ -237,7 +237,7 @@ fn s6_when_the_supervisor_is_killed_the_program_is_told_and_goes_on() {
     let supervisor = only_child(child.id());
     // SAFETY: kill(2) touches no memory.
     unsafe { libc::kill(supervisor, libc::SIGKILL) };
-    eventually("it is gone", || only_child(child.id()) != supervisor);
+    eventually("it is gone", || !children(child.id()).contains(&supervisor));
     drop(child.stdin.take());
     line.clear();
     output.read_line(&mut line).unwrap();
@@ -247,22 +247,27 @@ fn s6_when_the_supervisor_is_killed_the_program_is_told_and_goes_on() {
 }
 
 #[test]
-fn s5_a_second_supervisor_is_refused_in_one_line_unless_best_effort() {
+fn s5_a_run_within_a_run_leaves_the_work_to_the_outer_one() {
     let Some(ground) = Ground::new() else { return };
     let program = ground.c_program();
     let inner = |flags: &[&str]| {
         let mut command = supervised(Path::new(TMPSHIM));
-        command.args(["run", "--engine", "notify"]).args(flags).arg("--").arg(&program).arg(ground.mount());
-        command.args(["exit", "7"]).output().unwrap()
+        command.arg("run").args(flags).arg("--").arg(&program).arg(ground.mount()).args(["exit", "7"]);
+        command.output().unwrap()
     };
-    let refused = inner(&[]);
-    assert_eq!(refused.status.code(), Some(125), "{}", text(&refused));
-    let message = String::from_utf8(refused.stderr).unwrap();
-    assert!(message.contains("EBUSY") && message.contains("--best-effort"), "{message}");
-    assert_eq!(message.lines().count(), 1, "{message}");
-    // The outer one reaches it all the same.
-    let run = inner(&["--best-effort"]);
-    assert_eq!(run.status.code(), Some(7), "{}", text(&run));
+    for flags in [&[][..], &["--engine", "notify"], &["--engine", "preload"]] {
+        let run = inner(flags);
+        let said = run.stderr.len();
+        assert_eq!(
+            (run.status.code(), said != 0),
+            (Some(7), flags.len() == 2 && flags[1] == "preload"),
+            "{}",
+            text(&run)
+        );
+    }
+    let tracking = inner(&["--track", "*/tracked*"]);
+    assert_eq!(tracking.status.code(), Some(7), "{}", text(&tracking));
+    assert!(String::from_utf8(tracking.stderr).unwrap().contains("--track"));
     ground.assert_empty();
 }
 
@@ -411,7 +416,14 @@ fn d5_behind_a_killed_supervisor_nothing_goes_before_its_last_user() {
 }
 
 fn only_child(process: u32) -> i32 {
-    fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap().trim().parse().unwrap()
+    let children = children(process);
+    assert_eq!(children.len(), 1, "{children:?}");
+    children[0]
+}
+
+fn children(process: u32) -> Vec<i32> {
+    let line = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+    line.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 /// `command` in a sandbox that refuses these system calls.
@@ -507,6 +519,12 @@ fn s5_each_way_of_being_refused_is_one_line_that_says_what_to_do() {
         assert!(message.contains(reason) && message.lines().count() == 1, "{message}");
         ground.assert_empty();
     }
+    let run = [TMPSHIM, "run", "--engine", "notify", "--"];
+    let threadless = [(libc::SYS_clone3, libc::EPERM)];
+    let refused = denied(&ground, &program, &threadless, &[&run[..], &inside].concat()).output().unwrap();
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(125), "{message}");
+    assert!(message.contains("clone3") && message.lines().count() == 1, "{message}");
     let mut without_proc = Command::new("unshare");
     without_proc
         .args(["-m", "sh", "-c", "umount -l /proc && exec \"$@\"", "sh", TMPSHIM, "run", "--engine", "notify", "--"])

@@ -15,7 +15,8 @@ use rustix::net::{
 };
 use rustix::thread::{CapabilitySet, capabilities, set_no_new_privs};
 
-use tmpshim_core::kin;
+use tmpshim_core::tmpfile::plan::{QUESTION_ANSWER, QUESTION_DIRECTORY, QUESTION_FLAGS};
+use tmpshim_core::{kin, sys};
 
 use crate::last_errno;
 use crate::listener::Listener;
@@ -37,6 +38,8 @@ pub enum Refusal {
     Proc,
     /// EAGAIN, ENOMEM: no process to be had.
     Full,
+    /// No thread to be had: a sandbox older than clone3(2), which says EPERM for ENOSYS.
+    Threads,
     /// Anything else.
     Other(Errno),
 }
@@ -75,6 +78,10 @@ impl fmt::Display for Refusal {
             Self::Proc => formatter.write_str("there is no /proc here, or it is another PID namespace's; mount one"),
             Self::Full => formatter
                 .write_str("there is no process or memory left for it; raise the limit (ulimit -u, a container's pids)"),
+            Self::Threads => formatter.write_str(
+                "no thread can be started here (clone3 forbidden, as by Docker before 20.10.10); update the container \
+                 runtime, or allow clone3 in its profile",
+            ),
             Self::Other(errno) => write!(formatter, "the filter was refused ({errno}); report it"),
         }
     }
@@ -91,6 +98,17 @@ fn has(capability: CapabilitySet) -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
+/// An exit status that is no errno.
+const NO_THREAD: i32 = 255;
+
+/// Whether a supervisor of ours is above already.
+pub fn is_supervised() -> bool {
+    let path = std::ptr::null();
+    // SAFETY: the null path is what the question is made of; the kernel refuses it.
+    let answer = unsafe { sys::openat(QUESTION_DIRECTORY, path, QUESTION_FLAGS, 0) };
+    answer == Err(QUESTION_ANSWER)
+}
+
 /// Tries everything in a process that ends at once, so that what is wrong is known before the program is started.
 ///
 /// # Errors
@@ -105,11 +123,15 @@ pub fn probe(filter: &[sock_filter]) -> Result<(), Refusal> {
     if scope >= 3 || scope == 2 && !has(CapabilitySet::SYS_PTRACE) {
         return Err(Refusal::Memory);
     }
-    // SAFETY: the child makes a few system calls, allocates nothing, and ends.
+    // SAFETY: this process has a single thread, so the child may do whatever this one may.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let answer = install(filter, true).and_then(|(listener, _)| Listener::from(listener).can_hand_over());
-        let status = answer.err().map_or(0, Errno::raw_os_error);
+        let status = match answer {
+            Err(error) => error.raw_os_error(),
+            Ok(()) if std::thread::Builder::new().spawn(|| {}).is_err() => NO_THREAD,
+            Ok(()) => 0,
+        };
         // SAFETY: ends the process and nothing else.
         unsafe { libc::_exit(status) };
     }
@@ -129,6 +151,7 @@ pub fn probe(filter: &[sock_filter]) -> Result<(), Refusal> {
     }
     match libc::WEXITSTATUS(status) {
         0 => Ok(()),
+        NO_THREAD => Err(Refusal::Threads),
         errno => Err(Refusal::of(Errno::from_raw_os_error(errno))),
     }
 }

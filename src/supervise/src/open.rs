@@ -85,7 +85,8 @@ fn attempt(request: &Request) -> Result<OwnedFd, Errno> {
 }
 
 /// Whether the directory is known to be on a filesystem with O_TMPFILE: then the kernel's own answer, which takes the
-/// target's rights into account, is the right one. Never waits for a filesystem.
+/// target's rights into account, is the right one. Waits for no filesystem, unless the path itself lies in a page of a file
+/// that has to be read first.
 pub(crate) fn is_known_native(
     thread: u32,
     open: &Open,

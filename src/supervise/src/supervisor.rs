@@ -204,7 +204,13 @@ impl Supervisor {
 
     /// One thread's life.
     fn work(self: &Arc<Self>) {
-        let Some(hand) = Hand::new(false) else { return };
+        let Some(hand) = Hand::new(false) else {
+            // Better the kernel's own answers than none.
+            while let Some((stopped, _)) = self.next() {
+                self.listener.let_go(stopped.id);
+            }
+            return;
+        };
         loop {
             self.idle.fetch_add(1, Ordering::Relaxed);
             let next = self.next();

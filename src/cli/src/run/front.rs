@@ -24,26 +24,20 @@ pub(super) struct Ended {
 }
 
 impl Front {
-    /// Waits for the start of the program.
+    /// Passes signals on until the program has ended. `verify` is told which process it is.
     ///
     /// # Errors
-    /// The errno with which it could not be started.
-    pub(super) fn started(&self) -> Result<Pid, i32> {
-        match News::receive(self.news.as_fd()) {
-            Some(News::Started(pid)) => Ok(pid),
-            Some(News::NotStarted(errno)) => {
-                let _ = waitpid(Some(self.overseer), WaitOptions::empty());
-                Err(errno)
-            }
-            _ => Err(libc::ESRCH),
-        }
-    }
-
-    /// Passes signals on until the program has ended.
-    pub(super) fn end(self, program: Pid, mut verification: Option<Verification>) -> Ended {
+    /// The errno with which it could not be started; nothing where the overseer was killed before.
+    pub(super) fn end(self, verify: impl FnOnce(Pid) -> Option<Verification>) -> Result<Ended, Option<i32>> {
+        let program = match News::receive(self.news.as_fd()) {
+            Some(News::Started(pid)) => pid,
+            Some(News::NotStarted(errno)) => return Err(Some(errno)),
+            _ => return Err(None),
+        };
+        let mut verification = verify(program);
         // The program has not ended yet, or nobody has asked how.
         let handle = handle_of(program);
-        let Ok(signals) = signals::descriptor(Set::ALL) else { return self.without_overseer(program, None) };
+        let Ok(signals) = signals::descriptor(Set::ALL) else { return Ok(self.without_overseer(program, None)) };
         let mut end = None;
         loop {
             let mut watched = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&self.news, PollFlags::IN)];
@@ -81,10 +75,19 @@ impl Front {
                     if alone {
                         let _ = waitpid(Some(self.overseer), WaitOptions::empty());
                     }
-                    return Ended { end, is_seen_to: true };
+                    return Ok(Ended { end, is_seen_to: true });
                 }
-                Some(_) => {}
-                None => return self.without_overseer(program, end),
+                Some(News::NoSupervisor) => {
+                    anstream::eprintln!(
+                        "tmpshim: warning: the supervisor could not begin; O_TMPFILE fails in the program"
+                    );
+                }
+                Some(News::NotStarted(errno)) => {
+                    let _ = waitpid(Some(self.overseer), WaitOptions::empty());
+                    return Err(Some(errno));
+                }
+                Some(News::Started(_)) => {}
+                None => return Ok(self.without_overseer(program, end)),
             }
         }
     }

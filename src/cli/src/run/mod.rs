@@ -18,6 +18,7 @@ use std::io::ErrorKind;
 
 use tmpshim_core::settings::{Cleanup, Settings, Tmpfile};
 use tmpshim_supervise::filter::Watch;
+use tmpshim_supervise::install;
 
 use crate::arguments::{Engine, Run};
 use crate::failure::{Failure, without_numbers};
@@ -49,16 +50,17 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
             anstream::eprintln!("tmpshim: warning: {}", without_numbers(warning));
         }
     };
-    let supervision = supervise(&run, &reach, &settings, &warn)?;
-    if (run.engine == Engine::Notify && supervision.is_some() || matches!(reach, Reach::Static(_))) && !is_the_program {
+    let oversight = supervise(&run, &reach, &settings, &warn)?;
+    let is_overseen = !matches!(oversight, Oversight::Nobody);
+    if (run.engine == Engine::Notify && is_overseen || matches!(reach, Reach::Static(_))) && !is_the_program {
         anstream::eprint!("{problems}");
     }
-    if let Some(warning) = reach.warning().filter(|_| supervision.is_none()) {
+    if let Some(warning) = reach.warning().filter(|_| !is_overseen) {
         warn(&warning);
     }
     let state = wishes.state();
     let library = match reach {
-        _ if run.engine == Engine::Notify && supervision.is_some() => None,
+        _ if run.engine == Engine::Notify && is_overseen => None,
         // The loader of another architecture would complain about the library on the program's standard error.
         Reach::Foreign(_) => None,
         Reach::Full => Some(library::find(state)?),
@@ -74,13 +76,13 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     if let Some(library) = &library {
         environment.push(("LD_PRELOAD", preload::merge(&library.path, env::var_os("LD_PRELOAD").as_deref())));
     }
-    if library.is_some() || supervision.is_some() {
+    if library.is_some() || is_overseen {
         family = Family::make(&wishes);
     }
     if let Some(family) = &family {
         environment.push(("TMPSHIM_STATE_DIR", family.path().into()));
     }
-    if supervision.is_none() && wants_supervisor(run.engine, &reach) {
+    if !is_overseen && wants_supervisor(run.engine, &reach) {
         // The library would start us again for a Go program, in vain and for ever (T9).
         environment.push(("TMPSHIM_REEXEC", "off".into()));
     }
@@ -90,12 +92,18 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     let not_started = |error| child::not_started(&run.program[0], &error);
 
     let (library, family) = (library.as_ref(), family.as_ref());
-    let ended = if let Some(supervision) = supervision {
+    let ended = if let Oversight::Own(supervision) = oversight {
         let settings = wishes.settings(family.map(Family::path), |_| {});
         let household = Household { order, settings, library, family, is_the_program };
+        let killed = || {
+            let why = "the supervisor was killed meanwhile";
+            Failure::on(OWN_FAILURE, "cannot start", run.program[0].as_ref(), why, "try again")
+        };
         overseer::start(household, caller, supervision).and_then(|front| {
-            let program = front.started().map_err(|errno| not_started(std::io::Error::from_raw_os_error(errno)))?;
-            Ok(front.end(program, verify(program)))
+            let ended = front.end(verify);
+            ended.map_err(|errno| {
+                errno.map_or_else(killed, |errno| not_started(std::io::Error::from_raw_os_error(errno)))
+            })
         })
     } else {
         let mut started = Child::start(&order, caller, None);
@@ -120,6 +128,15 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     })
 }
 
+/// Who answers the program's calls.
+enum Oversight {
+    /// Nobody, or nobody but the library.
+    Nobody,
+    /// The supervisor of a run above.
+    Above,
+    Own(Supervision),
+}
+
 /// Whether a supervisor is to be had, if the settings give it something to do.
 fn wants_supervisor(engine: Engine, reach: &Reach) -> bool {
     match engine {
@@ -132,35 +149,36 @@ fn wants_supervisor(engine: Engine, reach: &Reach) -> bool {
 
 /// Prepares a supervisor. Where it cannot be had, says why, and goes on without only if the library helps instead or the
 /// user wants it so (S5).
-fn supervise(
-    run: &Run,
-    reach: &Reach,
-    settings: &Settings<'_>,
-    warn: &dyn Fn(&str),
-) -> Result<Option<Supervision>, Failure> {
+fn supervise(run: &Run, reach: &Reach, settings: &Settings<'_>, warn: &dyn Fn(&str)) -> Result<Oversight, Failure> {
     let watch = Watch {
         files: settings.enabled && settings.tmpfile != Tmpfile::Off,
         directories: settings.enabled && !settings.track.is_empty() && settings.cleanup != Cleanup::Off,
     };
     if !wants_supervisor(run.engine, reach) || watch == Watch::default() {
-        return Ok(None);
+        return Ok(Oversight::Nobody);
+    }
+    if install::is_supervised() {
+        if watch.directories {
+            warn("a tmpshim run above supervises this program already, by its own --track");
+        }
+        return Ok(Oversight::Above);
     }
     let refusal = match Supervision::prepare(watch, run.killable) {
         Ok(supervision) => {
             if Supervision::costs_rights() {
                 warn("without CAP_SYS_ADMIN the supervisor takes no_new_privs: set-uid programs gain no rights");
             }
-            return Ok(Some(supervision));
+            return Ok(Oversight::Own(supervision));
         }
         Err(refusal) => refusal,
     };
     if *reach == Reach::Full {
         warn(&format!("no supervisor: {refusal}; the library is preloaded instead"));
-        return Ok(None);
+        return Ok(Oversight::Nobody);
     }
     if run.best_effort {
         warn(&format!("no supervisor: {refusal}"));
-        return Ok(None);
+        return Ok(Oversight::Nobody);
     }
     let what = format_args!("cannot supervise {}", run.program[0].display()).to_string();
     Err(Failure::new(OWN_FAILURE, what, refusal, "or give --best-effort to run it unchanged"))

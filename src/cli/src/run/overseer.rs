@@ -58,14 +58,14 @@ pub(super) fn start(household: Household<'_>, caller: Caller, supervision: Super
 
 fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, news: &OwnedFd, front: Pid) {
     let under_init = front.as_raw_nonzero().get() == 1;
-    let (installer, receiver) = supervision.split();
+    let Ok(same_news) = news.try_clone() else { return };
+    let (installer, receiver) = supervision.split(same_news);
     let Household { order, settings, library, family, is_the_program } = household;
     let front = is_the_program.then(|| Parent::watch(front)).flatten();
     let child = match Child::start(&order, caller, Some(installer)) {
         Ok(child) => child,
         Err(error) => return News::NotStarted(error.raw_os_error().unwrap_or(libc::EIO)).send(news.as_fd()),
     };
-    News::Started(child.pid()).send(news.as_fd());
     let received = receiver.receive();
     let place = library.and_then(Staged::place);
     let mut needed: Vec<RawFd> = vec![news.as_raw_fd()];
@@ -88,6 +88,9 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
         let watching = supervisor.start().ok()?;
         Some((supervisor, watching))
     });
+    if supervised.is_none() {
+        News::NoSupervisor.send(news.as_fd());
+    }
     let end = watch(&child, news, front.as_ref());
     if under_init {
         // Whoever is left ends with the front: by the kernel, or now, so that somebody can clean up behind them.

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use libc::sock_filter;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 use tmpshim_supervise::filter::{self, Watch};
 use tmpshim_supervise::install::{self, Refusal};
 use tmpshim_supervise::listener::socket_pair;
@@ -27,6 +27,7 @@ pub(super) struct Installer {
     filter: Vec<sock_filter>,
     killable: bool,
     sender: OwnedFd,
+    news: OwnedFd,
 }
 
 /// Where the listener arrives.
@@ -46,16 +47,18 @@ impl Supervision {
         install::costs_new_privileges() && !rustix::thread::no_new_privs().unwrap_or(false)
     }
 
-    /// What goes into the program's process, and what stays.
-    pub(super) fn split(self) -> (Installer, Receiver) {
+    /// What goes into the program's process, and what stays. `news` leads to the front.
+    pub(super) fn split(self, news: OwnedFd) -> (Installer, Receiver) {
         let Self { filter, killable, sender, receiver } = self;
-        (Installer { filter, killable, sender }, Receiver(receiver))
+        (Installer { filter, killable, sender, news }, Receiver(receiver))
     }
 }
 
 impl Installer {
     /// Async-signal-safe.
     pub(super) fn install(&self) -> Result<(), Errno> {
+        // From here on the front must know whom it waits for, whatever becomes of the overseer.
+        News::Started(getpid()).send(self.news.as_fd());
         let (listener, killable) = install::install(&self.filter, self.killable)?;
         install::send(self.sender.as_fd(), (listener.as_fd(), killable))
     }
@@ -71,11 +74,14 @@ impl Receiver {
 /// What the overseer tells the front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// The program could not be started.
-    NotStarted(i32),
+    /// The process that is to become the program.
     Started(Pid),
+    /// It could not, by this errno. The only news, where there was no process.
+    NotStarted(i32),
     /// By this signal.
     Stopped(i32),
+    /// The program runs, and its calls cannot be answered.
+    NoSupervisor,
     /// And whether nobody is left, and all is cleaned up: then the overseer ends now.
     Ended(End, bool),
 }
@@ -83,16 +89,20 @@ pub(super) enum News {
 const WORDS: usize = 3;
 
 impl News {
-    /// Sends it; the front may be gone.
+    /// Sends it; the front may be gone. Async-signal-safe.
     pub(super) fn send(self, socket: BorrowedFd<'_>) {
         let words: [i32; WORDS] = match self {
             Self::NotStarted(errno) => [0, errno, 0],
             Self::Started(pid) => [1, pid.as_raw_nonzero().get(), 0],
             Self::Stopped(signal) => [2, signal, 0],
+            Self::NoSupervisor => [5, 0, 0],
             Self::Ended(End::Status(status), alone) => [if alone { 4 } else { 3 }, 0, status.into()],
             Self::Ended(End::Signal(signal), alone) => [if alone { 4 } else { 3 }, 1, signal],
         };
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let mut bytes = [0u8; WORDS * 4];
+        for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
         let _ = rustix::net::send(socket, &bytes, rustix::net::SendFlags::NOSIGNAL);
     }
 
@@ -112,6 +122,7 @@ impl News {
             0 => Self::NotStarted(word(1)),
             1 => Self::Started(Pid::from_raw(word(1))?),
             2 => Self::Stopped(word(1)),
+            5 => Self::NoSupervisor,
             kind => Self::Ended(end(), kind == 4),
         })
     }
@@ -131,7 +142,8 @@ mod tests {
         let (ours, theirs) = socket_pair().unwrap();
         for news in [
             News::NotStarted(libc::ENOENT),
-            News::Started(rustix::process::getpid()),
+            News::Started(getpid()),
+            News::NoSupervisor,
             News::Stopped(libc::SIGTSTP),
             News::Ended(End::Status(255), false),
             News::Ended(End::Status(0), true),
