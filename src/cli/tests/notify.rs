@@ -234,18 +234,10 @@ fn s6_when_the_supervisor_is_killed_the_program_is_told_and_goes_on() {
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
-    // Its only relatives are the program and the supervisor, and that has the command's own name.
-    let run = child.id();
-    let children = || fs::read_to_string(format!("/proc/{run}/task/{run}/children")).unwrap();
-    let is_supervisor = |pid: &&str| {
-        let ours = fs::metadata(TMPSHIM).unwrap().len();
-        fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(|file| file.len() == ours)
-    };
-    eventually("it is there", || children().split_whitespace().any(|pid| is_supervisor(&pid)));
-    let supervisor: i32 = children().split_whitespace().find(is_supervisor).unwrap().parse().unwrap();
+    let supervisor = only_child(child.id());
     // SAFETY: kill(2) touches no memory.
     unsafe { libc::kill(supervisor, libc::SIGKILL) };
-    eventually("it is gone", || !children().split_whitespace().any(|pid| pid == supervisor.to_string()));
+    eventually("it is gone", || only_child(child.id()) != supervisor);
     drop(child.stdin.take());
     line.clear();
     output.read_line(&mut line).unwrap();
@@ -271,5 +263,257 @@ fn s5_a_second_supervisor_is_refused_in_one_line_unless_best_effort() {
     // The outer one reaches it all the same.
     let run = inner(&["--best-effort"]);
     assert_eq!(run.status.code(), Some(7), "{}", text(&run));
+    ground.assert_empty();
+}
+
+#[test]
+fn s2_in_other_namespaces_and_with_other_rights_files_are_published() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"];
+    let around: [&[&str]; 7] = [
+        &[],
+        &user,
+        &["unshare", "-Ur"],
+        &["unshare", "-mpf", "--mount-proc"],
+        &["unshare", "-Urmpf", "--mount-proc"],
+        &[&user[..], &["unshare", "-Ur"]].concat(),
+        &[&user[..], &["unshare", "-Urm"]].concat(),
+    ];
+    let has_user_namespaces = Command::new("unshare").args(["-Ur", "true"]).output().is_ok_and(|o| o.status.success());
+    for around in around.into_iter().filter(|around| has_user_namespaces || !around.iter().any(|a| a.starts_with("-U")))
+    {
+        let whole =
+            |command: &mut Command| command.args(around).arg(&program).arg(ground.mount()).arg("publish").output();
+        let mut without = Command::new("env");
+        assert_eq!(whole(&mut without).unwrap().status.code(), Some(1), "{around:?}");
+        for more in [&[][..], &["--without-wait-killable"]] {
+            let mut with = Command::new(TMPSHIM);
+            with.args(["run", "--engine", "notify"]).args(more).arg("--").env_remove("LD_PRELOAD");
+            let output = whole(&mut with).unwrap();
+            assert_eq!(output.status.code(), Some(0), "{around:?} {more:?}: {}", text(&output));
+            ground.assert_empty();
+        }
+    }
+    assert_eq!(supervisors(&program), 0);
+}
+
+#[test]
+fn s2_nobody_gets_out_of_a_sandbox_through_the_supervisor() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let output = supervised(&program).arg(ground.mount()).arg("shut-in").output().unwrap();
+    if output.status.code() == Some(77) {
+        return eprintln!("not shown: it takes Landlock");
+    }
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"nobody got out\n"[..]), "{}", text(&output));
+    // Who was never inside goes on.
+    let both = format!("'{0}' '{1}' shut-in && '{0}' '{1}' publish", program.display(), ground.mount().display());
+    let output = supervised(Path::new("sh")).args(["-c", &both]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    ground.assert_empty();
+}
+
+/// `tmpshim run` of something that makes directories called `tracked…`.
+fn tracking(ground: &Ground, program: &Path, state: &Path, flags: &[&str]) -> Command {
+    let mut command = Command::new(TMPSHIM);
+    command.args(["run", "--engine", "notify", "--track", "*/tracked*", "--state-dir"]).arg(state).args(flags);
+    command.arg("--").arg(program).arg(ground.mount()).env_remove("LD_PRELOAD");
+    command
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn d1_a_static_programs_directory_is_tracked_and_goes_as_the_settings_say() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let state = ground.path("state");
+    for (flags, status, left) in [
+        (&[][..], "0", &[][..]),
+        (&[], "3", &[]),
+        (&["--cleanup", "failed"], "3", &[]),
+        (&["--cleanup", "failed"], "0", &["file"]),
+        (&["--cleanup", "empty"], "0", &["file"]),
+        (&["--cleanup", "off"], "3", &["file"]),
+        (&["--skip", "*/tracked"], "0", &["file"]),
+        (&["--skip-programs", "program"], "0", &["file"]),
+        (&["--without-wait-killable"], "0", &[]),
+    ] {
+        let output = tracking(&ground, &program, &state, flags).args(["make", status]).output().unwrap();
+        assert_eq!(output.status.code(), status.parse().ok(), "{}", text(&output));
+        let made = ground.mount().join("tracked");
+        let there = if made.exists() { names(&made) } else { Vec::new() };
+        assert_eq!(there, left, "{flags:?} {status}");
+        let _ = fs::remove_dir_all(&made);
+        assert_eq!(names(&state), Vec::<String>::new());
+    }
+    ground.assert_empty();
+}
+
+#[test]
+fn d3_the_last_one_out_removes_what_a_static_program_made() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let state = ground.path("state");
+    let mut command = tracking(&ground, &program, &state, &[]);
+    let mut child = command.arg("master").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "worker's is gone\n");
+    let input = child.stdin.take();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(names(&ground.mount()), ["tracked-master"]);
+    drop(input);
+    line.clear();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "still there\n");
+    eventually("nobody is left", || supervisors(&program) == 0);
+    assert_eq!(names(&state), Vec::<String>::new());
+    ground.assert_empty();
+}
+
+#[test]
+fn d5_behind_a_killed_supervisor_nothing_goes_before_its_last_user() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let state = ground.path("state");
+    let mut command = tracking(&ground, &program, &state, &[]);
+    let mut child = command.arg("master").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let overseer = only_child(child.id());
+    // SAFETY: kill(2) touches no memory; neither has been waited for.
+    let killed = unsafe { libc::kill(child.id() as i32, libc::SIGSTOP) | libc::kill(overseer, libc::SIGKILL) };
+    assert_eq!(killed, 0);
+    let input = child.stdin.take();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let sweep = || Command::new(TMPSHIM).args(["sweep", "--state-dir"]).arg(&state).output().unwrap();
+    assert!(sweep().status.success());
+    assert_eq!(names(&ground.mount()), ["tracked-master"], "its maker's child lives");
+    drop(input);
+    line.clear();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "still there\n");
+    eventually("it is swept", || {
+        assert!(sweep().status.success());
+        names(&state).is_empty()
+    });
+    ground.assert_empty();
+}
+
+fn only_child(process: u32) -> i32 {
+    fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap().trim().parse().unwrap()
+}
+
+/// `command` in a sandbox that refuses these system calls.
+fn denied(ground: &Ground, program: &Path, calls: &[(libc::c_long, i32)], command: &[&str]) -> Command {
+    let mut sandbox = Command::new(program);
+    sandbox.arg(ground.mount()).arg("deny").env_remove("LD_PRELOAD");
+    for (number, errno) in calls {
+        sandbox.args([number.to_string(), errno.to_string()]);
+    }
+    sandbox.arg("--").args(command);
+    sandbox
+}
+
+#[test]
+fn s4_in_a_sandbox_like_dockers_it_works() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let run = [TMPSHIM, "run", "--engine", "notify", "--"];
+    let old = [(libc::SYS_process_vm_readv, libc::EPERM), (libc::SYS_unshare, libc::EPERM)];
+    let new = [(libc::SYS_unshare, libc::EPERM), (libc::SYS_setns, libc::EPERM), (libc::SYS_ptrace, libc::EPERM)];
+    for calls in [&old[..], &new, &[(libc::SYS_pidfd_open, libc::EPERM)]] {
+        for what in ["doors", "publish", "storm", "as-somebody", "in-another-root"] {
+            let mut command = denied(&ground, &program, calls, &run);
+            if what == "as-somebody" {
+                fs::create_dir(ground.mount().join("closed")).unwrap();
+            }
+            let output = command.arg(&program).arg(ground.mount()).arg(what).output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{what} {calls:?}: {}", text(&output));
+            let _ = fs::remove_dir(ground.mount().join("closed"));
+            ground.assert_empty();
+        }
+    }
+    let run = [&run[..4], &["--track", "*/tracked*", "--"]].concat();
+    for calls in [(libc::SYS_pidfd_open, libc::EPERM), (libc::SYS_pidfd_open, libc::EMFILE)] {
+        let mut command = denied(&ground, &program, &[calls], &run);
+        let mut child = command
+            .arg(&program)
+            .arg(ground.mount())
+            .arg("made")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        drop(child.stdin.take());
+        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!((said.as_str(), child.wait().unwrap().code()), ("there\n", Some(0)));
+        ground.assert_empty();
+    }
+    assert_eq!(supervisors(&program), 0);
+}
+
+#[test]
+fn s5_each_way_of_being_refused_is_one_line_that_says_what_to_do() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let mount = ground.mount();
+    let inside = [program.to_str().unwrap(), mount.to_str().unwrap(), "exit", "7"];
+    for (errno, reason, remedy) in [
+        (libc::EBUSY, "EBUSY", "start the program outside of it"),
+        (libc::EPERM, "EPERM", "allow the system call seccomp"),
+        (libc::EINVAL, "EINVAL", "use a newer kernel"),
+        (libc::ENOSYS, "ENOSYS", "CONFIG_SECCOMP_FILTER"),
+    ] {
+        let run = |flags: &[&str], inside: &[&str]| {
+            let command = [&[TMPSHIM, "run"], flags, &["--"], inside].concat();
+            denied(&ground, &program, &[(libc::SYS_seccomp, errno)], &command).output().unwrap()
+        };
+        for flags in [&[][..], &["--engine", "notify"]] {
+            let refused = run(flags, &inside);
+            let message = String::from_utf8(refused.stderr).unwrap();
+            assert_eq!(refused.status.code(), Some(125), "{message}");
+            assert!([reason, remedy, "--best-effort"].iter().all(|part| message.contains(part)), "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+        // Unchanged, and so without O_TMPFILE.
+        let unchanged = run(&["--best-effort"], &inside);
+        let message = String::from_utf8(unchanged.stderr).unwrap();
+        assert_eq!(unchanged.status.code(), Some(1), "{message}");
+        assert!(message.contains(reason), "{message}");
+        // The library reaches it.
+        let preloaded = run(
+            &[],
+            &[
+                "perl",
+                "-e",
+                "use Fcntl; sysopen(my $f, $ARGV[0], 020200000 | O_RDWR) or die $!; exit 7",
+                mount.to_str().unwrap(),
+            ],
+        );
+        let message = String::from_utf8(preloaded.stderr).unwrap();
+        assert_eq!(preloaded.status.code(), Some(7), "{message}");
+        assert!(message.contains(reason) && message.lines().count() == 1, "{message}");
+        ground.assert_empty();
+    }
+    let mut without_proc = Command::new("unshare");
+    without_proc
+        .args(["-m", "sh", "-c", "umount -l /proc && exec \"$@\"", "sh", TMPSHIM, "run", "--engine", "notify", "--"])
+        .args(inside);
+    let refused = without_proc.env_remove("LD_PRELOAD").output().unwrap();
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(125), "{message}");
+    assert!(message.contains("no /proc") && message.lines().count() == 1, "{message}");
     ground.assert_empty();
 }

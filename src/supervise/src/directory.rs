@@ -46,7 +46,7 @@ impl Job {
     /// Nothing where the path matches no glob, or leads elsewhere than ours: the kernel does it, and nobody removes it.
     pub(crate) fn prepare(target: &Target, call: &MakeDirectory, supervisor: &Supervisor) -> Option<Self> {
         let settings = supervisor.settings;
-        if settings.cleanup == Cleanup::Off || !target.is_at_home {
+        if settings.cleanup == Cleanup::Off || !target.shares_mounts() {
             return None;
         }
         let path = path(target.thread, call.path)?;
@@ -66,16 +66,24 @@ impl Job {
         Some(Self { start, mode: call.mode, maker, ancestors, program })
     }
 
-    /// In a thread with the target's rights.
-    pub(crate) fn run(&self, supervisor: &Supervisor, tracker: Option<&Tracker>) -> Outcome {
-        let (parent, name): (OwnedFd, CString) = match self.start.open_parent(None) {
-            None | Some(Err(Errno::LOOP)) => return Outcome::NATIVE,
-            Some(Err(error)) => return Outcome { answer: Answer::Error(error), said: None },
-            Some(Ok(parent)) => parent,
-        };
+    /// The directory that it is to be in, and its name there, as for a link.
+    pub(crate) fn locate(&self, root: Option<&OwnedFd>) -> Result<(OwnedFd, CString), Outcome> {
+        match self.start.open_parent(root) {
+            None | Some(Err(Errno::LOOP | Errno::XDEV)) => Err(Outcome::NATIVE),
+            Some(Err(error)) => Err(Outcome { answer: Answer::Error(error), said: None }),
+            Some(Ok(place)) => Ok(place),
+        }
+    }
+
+    pub(crate) fn run(
+        &self,
+        (parent, name): &(OwnedFd, CString),
+        supervisor: &Supervisor,
+        tracker: Option<&Tracker>,
+    ) -> Outcome {
         let trimmed = name.to_bytes().iter().rposition(|&byte| byte != b'/').map_or(0, |end| end + 1);
         let plain = &name.to_bytes()[..trimmed];
-        let path = real_path(&parent, plain).filter(|_| !matches!(plain, b"." | b".."));
+        let path = real_path(parent, plain).filter(|_| !matches!(plain, b"." | b".."));
         let ticket = tracker.zip(path.as_ref()).and_then(|(tracker, path)| {
             let ticket = tracker.reserve(path.to_bytes(), Entry::Directory)?;
             // Who finds an announcement believes it of an empty directory of mode 0700 only, and under a name of the
@@ -86,7 +94,7 @@ impl Job {
             Some(ticket)
         });
         let started = clock();
-        let made = mkdirat(&parent, &name, Mode::from_raw_mode(self.mode));
+        let made = mkdirat(parent, name, Mode::from_raw_mode(self.mode));
         if let Some(ticket) = ticket {
             match made.and_then(|()| identity::at(parent.as_fd(), &CString::new(plain).unwrap_or_default())) {
                 Ok(seen) if seen.is_directory() => {
@@ -215,7 +223,7 @@ impl Makers {
     }
 
     /// Removes it if neither `first` nor anybody else can use it; otherwise waits for one who can. Gives it back if it has
-    /// to wait for the exit status of the program.
+    /// to wait for the end of the family.
     fn wait_or_clean(
         &self,
         supervisor: &Supervisor,
@@ -230,12 +238,15 @@ impl Makers {
                 return None;
             }
             // Under that number there may be another by now, which was started later and so counts as well.
-            if let Some(pid) = Pid::from_raw(pid.cast_signed())
-                && let Ok(end) = pidfd_open(pid, PidfdFlags::empty())
-            {
-                let process = pid.as_raw_nonzero().get() as u32;
-                waiting.push(Waiting { process, end, made: vec![made], many: 64 });
-                return None;
+            match Pid::from_raw(pid.cast_signed()).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+                Some(Ok(end)) => {
+                    waiting.push(Waiting { process: pid, end, made: vec![made], many: 64 });
+                    return None;
+                }
+                // It has ended.
+                Some(Err(Errno::SRCH)) => {}
+                // Its end cannot be seen, but that of the family can.
+                _ => return Some(made),
             }
         }
         if supervisor.settings.cleanup == Cleanup::Failed {

@@ -2,6 +2,7 @@
 //! are busy with theirs, so that a slow filesystem holds up nobody but who uses it.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,6 +11,7 @@ use libc::seccomp_notif;
 use parking_lot::{Condvar, Mutex, RwLock};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use tmpshim_core::event::Event;
 use tmpshim_core::journal::Entry;
 use tmpshim_core::settings::{Cleanup, Settings};
@@ -23,7 +25,8 @@ use crate::directory::{self, Makers};
 use crate::listener::Listener;
 use crate::open::{self, Native};
 use crate::rights::{Hand, Trouble};
-use crate::target::{Place, Target};
+use crate::sandbox::Sandboxes;
+use crate::target::{Place, Status, Target};
 use crate::{elsewhere, link};
 
 pub use crate::directory::Clean;
@@ -43,6 +46,9 @@ pub struct Supervisor {
     pub(crate) home: Place,
     has_kept: AtomicBool,
     unfinished: Unfinished,
+    sandboxes: Sandboxes,
+    /// The process that was started by ours.
+    main: u32,
     /// Held by the thread that waits for the next call.
     leader: Mutex<()>,
     threads: AtomicUsize,
@@ -96,36 +102,56 @@ pub(crate) enum Job {
     Directory(directory::Job),
 }
 
+/// Where a call has its effect.
+enum Located {
+    Directory(OwnedFd),
+    Name((OwnedFd, CString)),
+}
+
 impl Job {
-    /// In a thread, or process, with the target's root and rights.
-    pub(crate) fn run(&self, supervisor: &Supervisor, id: u64, tracker: Option<&Tracker>) -> Outcome {
+    /// With the target's rights, and its root; where that cannot be entered, `root` is that.
+    fn locate(&self, root: Option<&OwnedFd>) -> Result<Located, Outcome> {
         match self {
-            Self::Open(job) => job.run(supervisor, tracker),
-            Self::Link(job) => job.run(supervisor, id, tracker),
-            Self::Directory(job) => job.run(supervisor, tracker),
+            Self::Open(job) => job.locate(root).map(Located::Directory),
+            Self::Link(job) => job.locate(root).map(Located::Name),
+            Self::Directory(job) => job.locate(root).map(Located::Name),
+        }
+    }
+
+    /// With the target's rights and our root, since much goes by our own /proc.
+    fn run(&self, place: &Located, supervisor: &Supervisor, id: u64, tracker: Option<&Tracker>) -> Outcome {
+        match (self, place) {
+            (Self::Open(job), Located::Directory(directory)) => job.run(directory, supervisor, tracker),
+            (Self::Link(job), Located::Name(name)) => job.run(name, supervisor, id, tracker),
+            (Self::Directory(job), Located::Name(name)) => job.run(name, supervisor, tracker),
+            _ => Outcome::NATIVE,
         }
     }
 }
+
+/// What its journal says of who wrote it.
+pub const NAME: &[u8] = b"tmpshim";
 
 static SETTINGS: OnceLock<Settings<'static>> = OnceLock::new();
 static TRACKER: Tracker = Tracker::new(Surroundings {
     moved_in: || {},
     settings: || SETTINGS.get().unwrap_or(&Settings::DEFAULT),
-    program: || b"tmpshim",
+    program: || NAME,
     report: |cleaned: &Cleaned<'_>| {
         let log = SETTINGS.get().map_or(Settings::DEFAULT.log, |settings| settings.log);
         let event = Event::Cleaned { path: cleaned.path.to_bytes(), outcome: cleaned.outcome };
-        event.write(log, std::process::id(), b"tmpshim");
+        event.write(log, std::process::id(), NAME);
     },
 });
 
 impl Supervisor {
-    /// For a program that has been started, whose filter's listener this is; `killable` if nothing but a fatal signal
+    /// For a child of this process, the program, whose filter's listener this is; `killable` if nothing but a fatal signal
     /// interrupts a call that we have seen. The state directory is in the settings.
     ///
     /// # Errors
     /// As eventfd(2) and openat(2).
     pub fn new(
+        main: Pid,
         listener: Listener,
         killable: bool,
         settings: Settings<'static>,
@@ -144,6 +170,8 @@ impl Supervisor {
             home,
             has_kept: AtomicBool::new(false),
             unfinished: Unfinished { killable, ..Unfinished::default() },
+            sandboxes: Sandboxes::default(),
+            main: main.as_raw_nonzero().get().cast_unsigned(),
             leader: Mutex::default(),
             threads: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
@@ -176,7 +204,7 @@ impl Supervisor {
 
     /// One thread's life.
     fn work(self: &Arc<Self>) {
-        let Some(hand) = Hand::new() else { return };
+        let Some(hand) = Hand::new(false) else { return };
         loop {
             self.idle.fetch_add(1, Ordering::Relaxed);
             let next = self.next();
@@ -208,6 +236,10 @@ impl Supervisor {
                         None => self.listener.let_go(stopped.id),
                         Some(Call::Question) => {
                             let _ = self.listener.answer(stopped.id, Err(QUESTION_ANSWER));
+                        }
+                        Some(Call::Sandbox) => {
+                            self.sandboxes.add(stopped.pid);
+                            self.listener.let_go(stopped.id);
                         }
                         Some(Call::Open(open)) if open::is_known_native(stopped.pid, &open, self) => {
                             self.listener.let_go(stopped.id);
@@ -256,14 +288,17 @@ impl Supervisor {
         call: &Call,
         target: &Target,
     ) -> Option<Result<Option<Interrupted>, Trouble>> {
-        let tracker = target.is_at_home.then_some(self.tracker);
+        let tracker = target.shares_mounts().then_some(self.tracker);
         let job = match call {
             Call::Open(open) => Job::Open(open::Job::prepare(target, open)?),
             Call::Link(call) => Job::Link(link::Job::prepare(target, call, tracker)?),
             Call::Directory(call) => Job::Directory(directory::Job::prepare(target, call, self)?),
-            Call::Question => return None,
+            Call::Question | Call::Sandbox => return None,
         };
         let status = target.status()?;
+        if self.sandboxes.may_hold(status.process, self.main) {
+            return None;
+        }
         // What was read until here was the program's own only if it still waits.
         if !self.listener.is_waiting(id) {
             return None;
@@ -273,11 +308,33 @@ impl Supervisor {
             return Some(Ok(None));
         }
         let room = (status.rights != *hand.rights()).then(|| Room::make(tracker));
-        let done = hand.act_as(target, &status, || {
-            drop(room);
-            job.run(self, id, tracker)
-        });
+        let done = self.act(hand, id, target, &status, &job, (tracker, room));
         Some(done.map(|outcome| self.respond(id, target, outcome)))
+    }
+
+    /// Does it as the target. `hand` is in the target's user namespace.
+    pub(crate) fn act(
+        &self,
+        hand: &Hand,
+        id: u64,
+        target: &Target,
+        status: &Status,
+        job: &Job,
+        (tracker, room): (Option<&Tracker>, Option<Room>),
+    ) -> Result<Outcome, Trouble> {
+        let run = |place: &Located| {
+            drop(room);
+            job.run(place, self, id, tracker)
+        };
+        let root = target.other_root();
+        if root.is_none() || !hand.has_own_root() {
+            let found = || job.locate(root).map_or_else(|outcome| outcome, |place| run(&place));
+            return hand.act_as(status, None, found);
+        }
+        match hand.act_as(status, root, || job.locate(None))? {
+            Ok(place) => hand.act_as(status, None, || run(&place)),
+            Err(outcome) => Ok(outcome),
+        }
     }
 
     /// Gives the answer, and says so on the log. What was done and did not reach the program because a signal took it away.
@@ -367,7 +424,7 @@ impl Supervisor {
 
 /// Places for what a call may announce, since the journal can only be made, and grow, while we are ourselves: dropped by a
 /// thread just before it takes as many, there are always enough for all.
-struct Room([Option<Ticket<'static>>; 4]);
+pub(crate) struct Room([Option<Ticket<'static>>; 4]);
 
 impl Room {
     fn make(tracker: Option<&'static Tracker>) -> Self {

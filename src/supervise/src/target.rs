@@ -24,9 +24,9 @@ const PAGE: u64 = 4096;
 pub(crate) struct Target {
     /// Its number here.
     pub(crate) thread: u32,
-    pub(crate) root: OwnedFd,
+    root: OwnedFd,
     /// Whether its paths lead where ours do: the same root in the same mount namespace.
-    pub(crate) is_at_home: bool,
+    is_at_home: bool,
 }
 
 /// What `/proc/TID/status` says.
@@ -70,6 +70,20 @@ impl Target {
         Some(Self { thread, root, is_at_home })
     }
 
+    /// Its root, if that is not ours.
+    pub(crate) fn other_root(&self) -> Option<&OwnedFd> {
+        (!self.is_at_home).then_some(&self.root)
+    }
+
+    /// Whether a path that leads somewhere in its mount namespace, from our root, leads there in ours as well.
+    pub(crate) fn shares_mounts(&self) -> bool {
+        let namespace = |whose: &str| Some(fs::metadata(format!("/proc/{whose}/ns/mnt")).ok()?.ino());
+        self.is_at_home || {
+            let theirs = namespace(&self.thread.to_string());
+            theirs.is_some() && theirs == namespace("self")
+        }
+    }
+
     pub(crate) fn status(&self) -> Option<Status> {
         Status::of(self.thread)
     }
@@ -95,10 +109,12 @@ impl Status {
     pub(crate) fn of(thread: u32) -> Option<Self> {
         let text = fs::read(format!("/proc/{thread}/status")).ok()?;
         let namespace = fs::metadata(format!("/proc/{thread}/ns/user")).ok()?.ino();
-        Self::parse(&text, namespace)
+        // Where there is no security module, nobody has one.
+        let label = fs::read(format!("/proc/{thread}/attr/current")).unwrap_or_default();
+        Self::parse(&text, namespace, label)
     }
 
-    fn parse(text: &[u8], namespace: u64) -> Option<Self> {
+    fn parse(text: &[u8], namespace: u64, label: Vec<u8>) -> Option<Self> {
         let line = |name: &str| {
             let mut lines = text.split(|&byte| byte == b'\n');
             let value = lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
@@ -118,6 +134,7 @@ impl Status {
                 more_groups: groups,
                 capabilities: u64::from_str_radix(line("CapEff")?, 16).ok()?,
                 namespace,
+                label,
             },
         })
     }
@@ -166,15 +183,15 @@ pub(crate) fn place(thread: u32, what: &str) -> Result<OwnedFd, Errno> {
     openat(CWD, format!("/proc/{thread}/{what}"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Where the walk along a path begins, said so that it ends, in a thread of ours with the target's root, where it would
-/// in the target.
+/// Where the walk along a path begins, said so that it ends, in a thread of ours with the target's root and rights, where
+/// it would in the target.
 #[derive(Debug)]
 pub(crate) struct Start {
     /// Nothing where the path says it all.
-    pub(crate) directory: Option<OwnedFd>,
-    pub(crate) path: CString,
+    directory: Option<OwnedFd>,
+    path: CString,
     /// `RESOLVE_*`
-    pub(crate) resolve: u64,
+    resolve: u64,
 }
 
 const NO_MAGIC_LINKS: u64 = ResolveFlags::NO_MAGICLINKS.bits() as u32 as u64;
@@ -208,28 +225,31 @@ impl Start {
         Some(Self { directory, path: CString::new(path).ok()?, resolve })
     }
 
-    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
-        self.directory.as_ref().map_or(CWD, AsFd::as_fd)
+    /// Opens the directory it leads to. In a thread that is not in the target's root, `root` is that.
+    pub(crate) fn open(&self, more: OFlags, root: Option<&OwnedFd>) -> Result<OwnedFd, Errno> {
+        self.open_path(&self.path, more, root)
     }
 
     /// Opens the directory that what it leads to lies in, and says the name that it has there, with slashes behind it
-    /// where the program gave such. Nothing where there can be no such name. In a thread that is not in the target's root,
-    /// `root` is that.
+    /// where the program gave such. Nothing where there can be no such name. `root` as above.
     pub(crate) fn open_parent(&self, root: Option<&OwnedFd>) -> Option<Result<(OwnedFd, CString), Errno>> {
         let path = self.path.to_bytes();
         let end = path.iter().rposition(|&byte| byte != b'/')? + 1;
         let name = path[..end].iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
         let parent = if name == 0 { &b"."[..] } else { &path[..name] };
         let (parent, name) = (CString::new(parent).ok()?, CString::new(&path[name..]).ok()?);
-        Some(self.open_path(&parent, root).map(|parent| (parent, name)))
+        Some(self.open_path(&parent, OFlags::empty(), root).map(|parent| (parent, name)))
     }
 
-    fn open_path(&self, path: &CString, root: Option<&OwnedFd>) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fn open_path(&self, path: &CString, more: OFlags, root: Option<&OwnedFd>) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | more;
         let resolve = ResolveFlags::from_bits_retain(self.resolve);
-        match root.filter(|_| self.directory.is_none()) {
-            Some(root) => openat2(root, path, flags, Mode::empty(), resolve | ResolveFlags::IN_ROOT),
-            None => openat2(self.directory(), path, flags, Mode::empty(), resolve),
+        match (&self.directory, root) {
+            (None, None) => openat2(CWD, path, flags, Mode::empty(), resolve),
+            (Some(from), None) => openat2(from, path, flags, Mode::empty(), resolve),
+            (None, Some(root)) => openat2(root, path, flags, Mode::empty(), resolve | ResolveFlags::IN_ROOT),
+            // Where a path that leads up, or through an absolute link, ends would depend on the root: refused (EXDEV).
+            (Some(from), Some(_)) => openat2(from, path, flags, Mode::empty(), resolve | ResolveFlags::BENEATH),
         }
     }
 }
@@ -283,9 +303,13 @@ mod tests {
             more_groups: vec![4, 30],
             capabilities: 0x1ff_ffff_ffff,
             namespace: 9,
+            label: b"runc".to_vec(),
         };
-        assert_eq!(Status::parse(text.as_bytes(), 9), Some(Status { process: 41, umask: 0o27, rights }));
-        assert_eq!(Status::parse(text.replace("Umask", "U").as_bytes(), 9), None);
+        assert_eq!(
+            Status::parse(text.as_bytes(), 9, b"runc".to_vec()),
+            Some(Status { process: 41, umask: 0o27, rights })
+        );
+        assert_eq!(Status::parse(text.replace("Umask", "U").as_bytes(), 9, Vec::new()), None);
         assert_eq!(Status::of(std::process::id()).unwrap().process, std::process::id());
     }
 

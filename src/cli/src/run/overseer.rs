@@ -76,7 +76,8 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
     let is_failed = settings.cleanup == Cleanup::Failed;
     let cleanup = settings.cleanup;
     let supervised = received.and_then(|(listener, killable)| {
-        Supervisor::new(Listener::from(listener), killable, settings, cleaner(cleanup != Cleanup::Empty))
+        let clean = cleaner(cleanup != Cleanup::Empty);
+        Supervisor::new(child.pid(), Listener::from(listener), killable, settings, clean)
     });
     // Where there is none, nobody listens, and what the program asks for is refused with ENOSYS.
     let supervised = supervised.ok().and_then(|supervisor| {
