@@ -114,7 +114,8 @@ has_ended() {
 # killed_in_storm WHO: program, supervisor or front.
 killed_in_storm() {
     local front target victim what
-    : >"$scratch/said" >"$scratch/err"
+    : >"$scratch/said"
+    : >"$scratch/err"
     "$tmpshim" run "${run_options[@]}" -- "$scratch/clair" "$directory" 4 1000000 <"$scratch/answers" >"$scratch/said" 2>"$scratch/err" &
     front=$!
     children=("$front")
