@@ -184,7 +184,7 @@ for number in 0 3 255; do
     run under whole "$go" exit "$number"
     equal "exit $number under its command" "$number" "$status"
 done
-for signal in TERM INT HUP; do
+for signal in TERM INT HUP KILL; do
     equal "ended by $signal under its command" "signal $(kill -l $signal)" \
         "$(chain=$scratch/whole/libtmpshim.so end_of $signal "$go" wait)"
 done
