@@ -7,7 +7,7 @@ if [ -z "${IN_NAMESPACES-}" ] && [ "$(id -u)" = 0 ] && unshare --mount --pid --f
     # A PID namespace of its own shows who is left.
     IN_NAMESPACES=yes exec unshare --mount --propagation private --pid --fork --kill-child --mount-proc -- "$0" "$@"
 fi
-step=${KILL_STEP:-25} storms=${KILL_STORMS:-2}
+step=${KILL_STEP:-97} storms=${KILL_STORMS:-1}
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
 [ -n "${IN_NAMESPACES-}" ] || skip "no new PID and mount namespace can be had here"
@@ -29,7 +29,8 @@ nobody_else() {
 take_target() {
     if [ -e target ]; then
         equal "$1: what was published" "all of it" "$(cat target)"
-        equal "$1: mode of what was published" 644 "$(stat -c %a target)"
+        # Where it was to keep a hidden name, group and others are let in last.
+        [[ $(stat -c %a target) == 6[04][04] ]] || fail "$1: mode of what was published: $(stat -c %a target)"
         rm target
     fi
 }
@@ -48,8 +49,10 @@ kill_each() {
     local options=$1 kind=$2 role=$3 n said what left tried=0 something=0 allowed
     # From a supervisor that is gone, or has lost its helper, comes the kernel's own answer. Libc programs have the library.
     case $kind-$role in
+        # The supervisor may have linked the file and not said so. Of a hidden name in its journal the library knows nothing.
+        libc-publish) allowed="ok|EEXIST${NAMES_STAY:+|ENOSYS}" ;;
         libc-*) allowed='ok' ;;
-        static-publish) allowed='ok|ENOSYS|ENOENT' ;;
+        static-publish) allowed='ok|EEXIST|ENOSYS|ENOENT' ;;
         *) allowed='ok|ENOSYS|EOPNOTSUPP' ;;
     esac
     [ "$role" != track ] || allowed='ok|ENOSYS'
@@ -112,6 +115,7 @@ has_ended() {
 killed_in_storm() {
     local front target victim what
     : >"$scratch/said"
+    : >"$scratch/err"
     "$tmpshim" run "${run_options[@]}" -- "$scratch/clair" "$directory" 4 1000000 <"$scratch/answers" >"$scratch/said" 2>"$scratch/err" &
     front=$!
     children=("$front")
