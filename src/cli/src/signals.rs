@@ -101,7 +101,9 @@ pub(crate) fn descriptor(set: Set) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: just made, owned by nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
+    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor as i32) };
+    // Not in the place of a standard descriptor that the caller has closed, which would be written to.
+    Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, 3)?)
 }
 
 /// As [`send`], to a process that is known by a descriptor.

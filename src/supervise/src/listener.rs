@@ -7,7 +7,7 @@ use libc::{
     seccomp_notif_resp,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use crate::last_errno;
 
@@ -139,11 +139,13 @@ impl Listener {
     }
 }
 
-/// A pair of sockets that keeps one message from the next.
+/// A pair of sockets that keeps one message from the next, under numbers that are no standard descriptor's: one that the
+/// caller has closed is written to as if it were not.
 ///
 /// # Errors
-/// As socketpair(2).
+/// As socketpair(2) and fcntl(2).
 pub fn socket_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+    let (one, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    Ok((fcntl_dupfd_cloexec(one, 3)?, fcntl_dupfd_cloexec(other, 3)?))
 }

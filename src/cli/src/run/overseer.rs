@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Pid, Signal, WaitOptions, getppid, set_parent_process_death_signal, wait};
 use tmpshim_core::journal::Record;
 use tmpshim_core::remove::Outcome;
@@ -58,7 +58,7 @@ pub(super) fn start(household: Household<'_>, caller: Caller, supervision: Super
 
 fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, news: &OwnedFd, front: Pid) {
     let under_init = front.as_raw_nonzero().get() == 1;
-    let Ok(same_news) = news.try_clone() else { return };
+    let Ok(same_news) = fcntl_dupfd_cloexec(news, 3) else { return };
     let (installer, receiver) = supervision.split(same_news);
     let Household { order, settings, library, family, is_the_program } = household;
     let front = is_the_program.then(|| Parent::watch(front)).flatten();

@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use libc::sock_filter;
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 use tmpshim_supervise::filter::{self, Watch};
 use tmpshim_supervise::install::{self, Refusal};
@@ -130,7 +130,7 @@ impl News {
 
 /// The process, so that a signal reaches it and nobody who gets its number later.
 pub(super) fn handle_of(pid: Pid) -> Option<OwnedFd> {
-    pidfd_open(pid, PidfdFlags::empty()).ok()
+    fcntl_dupfd_cloexec(pidfd_open(pid, PidfdFlags::empty()).ok()?, 3).ok()
 }
 
 #[cfg(test)]
