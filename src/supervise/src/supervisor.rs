@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use libc::seccomp_notif;
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -53,6 +54,9 @@ pub struct Supervisor {
     leader: Mutex<Acquaintances>,
     threads: AtomicUsize,
     idle: AtomicUsize,
+    /// How many calls have been taken, and not seen to yet.
+    under_way: Mutex<usize>,
+    settled: Condvar,
     over: AtomicBool,
     cleans: AtomicBool,
 }
@@ -175,6 +179,8 @@ impl Supervisor {
             leader: Mutex::default(),
             threads: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
+            under_way: Mutex::default(),
+            settled: Condvar::new(),
             over: AtomicBool::new(false),
             cleans: AtomicBool::new(true),
         }))
@@ -220,8 +226,11 @@ impl Supervisor {
                 // Where there can be no more, the calls wait for this one.
                 let _ = self.add_thread();
             }
-            let _turn = self.unfinished.take_turn(stopped.pid);
-            if self.handle(&hand, &stopped, &call) == Err(Trouble::Lost) {
+            let turn = self.unfinished.take_turn(stopped.pid);
+            let handled = self.handle(&hand, &stopped, &call);
+            drop(turn);
+            self.leave();
+            if handled == Err(Trouble::Lost) {
                 // It may be anybody now. Another takes its place.
                 let _ = self.add_thread();
                 return;
@@ -252,7 +261,10 @@ impl Supervisor {
                         {
                             self.listener.let_go(stopped.id);
                         }
-                        Some(call) => return Some((stopped, call)),
+                        Some(call) => {
+                            *self.under_way.lock() += 1;
+                            return Some((stopped, call));
+                        }
                     }
                 }
                 // A signal took the program away, and the call comes again; or nobody is left (since Linux 6.11).
@@ -260,6 +272,25 @@ impl Supervisor {
                 Err(_) => {}
             }
         }
+    }
+
+    fn leave(&self) {
+        let mut under_way = self.under_way.lock();
+        *under_way -= 1;
+        if *under_way == 0 {
+            self.settled.notify_all();
+        }
+    }
+
+    /// Waits until nobody works on a call any more: whoever made it may be dead for long. Not for ever, since a filesystem
+    /// may hang.
+    fn settle(&self) {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        // What is taken is counted before this is let go.
+        let _leader = self.leader.try_lock_for(PATIENCE);
+        let deadline = Instant::now() + PATIENCE;
+        let mut under_way = self.under_way.lock();
+        while *under_way > 0 && !self.settled.wait_until(&mut under_way, deadline).timed_out() {}
     }
 
     /// Answers one call.
@@ -421,6 +452,7 @@ impl Supervisor {
     /// The family is gone: removes what is left, directories only if `cleanup` says so. `watching` is what [`Self::start`]
     /// gave.
     pub fn end(&self, cleanup: Cleanup, watching: std::thread::JoinHandle<()>) {
+        self.settle();
         self.cleans.store(cleanup != Cleanup::Off, Ordering::Release);
         self.over.store(true, Ordering::Release);
         self.makers.wake();
