@@ -673,9 +673,17 @@ impl Journal {
         if header.owner.is_alive() { Life::Alive } else { Life::Dead }
     }
 
-    /// Calls `each` with every record, the newest first as far as the order of slots tells, and forgets in the file what
-    /// it says to forget. How many were kept; a slot, or a segment, that is damaged counts as kept.
+    /// Calls `each` with every record, the newest first as far as the order of slots tells, files before directories, which
+    /// they may lie in; and forgets in the file what it says to forget. How many were kept; a slot, or a segment, that is
+    /// damaged counts as kept.
     pub fn each(&self, mut each: impl FnMut(&Record<'_>) -> Fate) -> u32 {
+        let mut torn = false;
+        let files = self.each_of(false, &mut torn, &mut each);
+        files + self.each_of(true, &mut torn, &mut each) + u32::from(torn)
+    }
+
+    /// Of files or of directories only; `torn` if not all could be read.
+    fn each_of(&self, directories: bool, torn: &mut bool, each: &mut dyn FnMut(&Record<'_>) -> Fate) -> u32 {
         let mut kept = 0u32;
         // What segments may take up together: were they to overlap, as they only do in a file that nobody here wrote, every
         // slot of a large one could be asked to be read dozens of times.
@@ -689,9 +697,9 @@ impl Journal {
             let fits = length <= room && end.is_some_and(|end| end <= self.length) && offset >= HEADER as u64;
             match size {
                 0 => continue,
-                SMALL | LARGE if fits => kept += self.each_in(size, offset, count, &mut each),
+                SMALL | LARGE if fits => kept += self.each_in(size, offset, count, directories, torn, each),
                 _ => {
-                    kept += 1;
+                    kept += u32::from(!directories);
                     continue;
                 }
             }
@@ -700,7 +708,15 @@ impl Journal {
         kept
     }
 
-    fn each_in(&self, size: usize, start: u64, count: u32, each: &mut dyn FnMut(&Record<'_>) -> Fate) -> u32 {
+    fn each_in(
+        &self,
+        size: usize,
+        start: u64,
+        count: u32,
+        directories: bool,
+        torn: &mut bool,
+        each: &mut dyn FnMut(&Record<'_>) -> Fate,
+    ) -> u32 {
         const CHUNK: usize = 8192;
         let at_once = CHUNK.checked_div(size).unwrap_or(1) as u32;
         let mut kept = 0;
@@ -709,16 +725,19 @@ impl Journal {
         while end > 0 {
             let first = end.saturating_sub(at_once);
             let offset = start + u64::from(first) * size as u64;
-            let Some(bytes) = chunk.0.get_mut(..(end - first) as usize * size) else { return kept + 1 };
+            let Some(bytes) = chunk.0.get_mut(..(end - first) as usize * size) else { break };
             if !read_at(&self.file, bytes, offset).is_ok_and(|read| read == bytes.len()) {
-                return kept + 1;
+                *torn = true;
+                break;
             }
             let mut forgotten = false;
             for index in (0..end - first).rev() {
                 let start = index as usize * size;
                 let fate = match Record::parse(bytes.get(start..start + size).unwrap_or(&[])) {
                     Parsed::Nothing => continue,
+                    Parsed::Damaged if directories => continue,
                     Parsed::Damaged => Fate::Keep,
+                    Parsed::Record(record) if directories != (record.entry == Entry::Directory) => continue,
                     Parsed::Record(record) => each(&record),
                 };
                 if fate == Fate::Keep {
