@@ -140,6 +140,10 @@ fn is_like_mkdtemps(seen: &Seen) -> bool {
     seen.is_directory() && seen.mode & 0o7777 == 0o700 && seen.is_own()
 }
 
+fn is_file(seen: &Seen) -> bool {
+    FileType::from_raw_mode(seen.mode) == FileType::RegularFile
+}
+
 fn is_hidden_name(path: &[u8]) -> bool {
     mark(path).is_some_and(|mark| !mark.unlinked && !matches!(mark.kind, Kind::Private | Kind::Journal))
 }
@@ -148,8 +152,8 @@ fn is_hidden_name(path: &[u8]) -> bool {
 #[inline(never)]
 fn remove_file(directory: BorrowedFd<'_>, name: &CStr, made: Option<&Identity>) -> Outcome {
     match identity::at(directory, name) {
-        Ok(seen) if FileType::from_raw_mode(seen.mode) != FileType::RegularFile => Outcome::NotThere,
-        Ok(seen) if made.is_some_and(|made| !seen.identity.is_same_file(made)) => Outcome::NotThere,
+        Ok(seen) if !is_file(&seen) => Outcome::NotThere,
+        Ok(seen) if made.is_some_and(|made| !made.is_weak() && !seen.identity.is_same_file(made)) => Outcome::NotThere,
         Ok(_) => match crate::fd::unlinkat(directory, name, AtFlags::empty()) {
             Ok(()) => Outcome::Removed,
             Err(error) => Outcome::Stuck(Stuck::Refused(error)),
@@ -189,6 +193,8 @@ fn open_if_closed(path: &CStr, made: &Identity, in_doubt: bool) -> Result<Fd, Ou
     })?;
     match identity::of(file.as_fd()) {
         Ok(seen) if seen.identity.is_same_file(made) => {}
+        // mergerfs gives a file another number once the kernel has forgotten the first (seen). The name says enough.
+        Ok(seen) if made.is_weak() && is_hidden_name(path.to_bytes()) && is_file(&seen) => {}
         Ok(_) => return Err(Outcome::NotThere),
         Err(error) => return Err(Outcome::Stuck(Stuck::Refused(error))),
     }

@@ -367,12 +367,13 @@ impl Tracker {
                 }
                 let index = page.next_file.fetch_add(1, Ordering::Relaxed).checked_rem(used).unwrap_or(0);
                 let Some(place) = slots.place(shape, index) else { break };
-                let Some(was) = place.claim_any() else { continue };
+                // Not what is about to be made: whoever makes it must find it as it was.
+                let Some(was) = place.claim(LIVE) else { continue };
                 let is_file = place.entry() != Entry::Directory;
                 if is_file {
                     seen += 1;
                 }
-                if is_file && was == LIVE && remove_if_closed(place.path(), &place.identity()) {
+                if is_file && remove_if_closed(place.path(), &place.identity()) {
                     place.release();
                 } else {
                     place.put_back(was);

@@ -132,7 +132,8 @@ impl Slots {
         for place in indexes.filter_map(|index| self.place(shape, index)) {
             let Some(was) = place.claim(LIVE) else { continue };
             let gone = match identity::at(CWD, place.path()) {
-                Ok(seen) => !seen.identity.is_same_file(&place.identity()),
+                // A file's name is nobody else's, and its number may change (mergerfs).
+                Ok(seen) => place.entry() == Entry::Directory && !seen.identity.is_same_file(&place.identity()),
                 Err(error) => error == Errno::NOENT,
             };
             if gone {
