@@ -6,7 +6,7 @@ use libc::{
     SECCOMP_ADDFD_FLAG_SEND, SECCOMP_ADDFD_FLAG_SETFD, SECCOMP_USER_NOTIF_FLAG_CONTINUE, seccomp_notif,
     seccomp_notif_resp,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use crate::last_errno;
@@ -63,22 +63,21 @@ impl Listener {
         let _ = unsafe { libc::ioctl(self.0.as_raw_fd(), SET_FLAGS, SYNC_WAKE_UP) };
     }
 
-    /// Takes the next call; waits for one.
+    /// Waits until a call can be taken. Says whether there will be one: not where everybody who has the filter is gone.
+    pub(crate) fn wait(&self) -> bool {
+        let mut watched = [PollFd::new(&self.0, PollFlags::IN)];
+        while poll(&mut watched, None).is_err() {}
+        watched[0].revents().contains(PollFlags::IN)
+    }
+
+    /// Takes the next call. Before Linux 6.11 this waits for ever where nobody is left, so [`Self::wait`] first.
     ///
     /// # Errors
-    /// ENOENT where a signal took the program away meanwhile (it comes again), or where nobody is left (since Linux 6.11;
-    /// before, that is waited out).
+    /// ENOENT where a signal took the program away meanwhile: it comes again.
     pub(crate) fn receive(&self) -> Result<seccomp_notif, Errno> {
         // SAFETY: plain data, for which zero is a value, and the one that the kernel asks for.
         let mut call: seccomp_notif = unsafe { std::mem::zeroed() };
         self.ioctl(RECEIVE, &mut call).map(|_| call)
-    }
-
-    /// Whether everybody who has the filter is gone.
-    pub(crate) fn is_deserted(&self) -> bool {
-        let mut watched = [PollFd::new(&self.0, PollFlags::empty())];
-        let _ = poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        watched[0].revents().contains(PollFlags::HUP)
     }
 
     /// Whether the program still waits: what was read of it until then was its own.

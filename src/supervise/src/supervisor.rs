@@ -243,35 +243,28 @@ impl Supervisor {
     /// they do.
     fn next(&self) -> Option<(seccomp_notif, Call)> {
         let mut acquaintances = self.leader.lock();
-        loop {
-            match self.listener.receive() {
-                Ok(stopped) => {
-                    let call = if stopped.pid == 0 { None } else { call_of(&stopped) };
-                    match call {
-                        None => self.listener.let_go(stopped.id),
-                        Some(Call::Question) => {
-                            let _ = self.listener.answer(stopped.id, Err(QUESTION_ANSWER));
-                        }
-                        Some(Call::Sandbox) => {
-                            self.sandboxes.add(stopped.pid);
-                            self.listener.let_go(stopped.id);
-                        }
-                        Some(Call::Open(open))
-                            if open::is_known_native(stopped.pid, &open, self, &mut acquaintances) =>
-                        {
-                            self.listener.let_go(stopped.id);
-                        }
-                        Some(call) => {
-                            *self.under_way.lock() += 1;
-                            return Some((stopped, call));
-                        }
-                    }
+        while self.listener.wait() {
+            let Ok(stopped) = self.listener.receive() else { continue };
+            let call = if stopped.pid == 0 { None } else { call_of(&stopped) };
+            match call {
+                None => self.listener.let_go(stopped.id),
+                Some(Call::Question) => {
+                    let _ = self.listener.answer(stopped.id, Err(QUESTION_ANSWER));
                 }
-                // A signal took the program away, and the call comes again; or nobody is left (since Linux 6.11).
-                Err(_) if self.listener.is_deserted() => return None,
-                Err(_) => {}
+                Some(Call::Sandbox) => {
+                    self.sandboxes.add(stopped.pid);
+                    self.listener.let_go(stopped.id);
+                }
+                Some(Call::Open(open)) if open::is_known_native(stopped.pid, &open, self, &mut acquaintances) => {
+                    self.listener.let_go(stopped.id);
+                }
+                Some(call) => {
+                    *self.under_way.lock() += 1;
+                    return Some((stopped, call));
+                }
             }
         }
+        None
     }
 
     fn leave(&self) {

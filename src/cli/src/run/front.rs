@@ -86,6 +86,7 @@ impl Front {
                     let _ = waitpid(Some(self.overseer), WaitOptions::empty());
                     return Err(Some(errno));
                 }
+                Some(News::HasEnded(known)) => end = Some(known),
                 Some(News::Started(_)) => {}
                 None => return Ok(self.without_overseer(program, end)),
             }

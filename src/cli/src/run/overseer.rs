@@ -92,6 +92,8 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
         News::NoSupervisor.send(news.as_fd());
     }
     let end = watch(&child, news, front.as_ref());
+    // From here on nobody else can learn of it.
+    News::HasEnded(end).send(news.as_fd());
     if under_init {
         // Whoever is left ends with the front: by the kernel, or now, so that somebody can clean up behind them.
         child::end_all();

@@ -82,6 +82,8 @@ pub(super) enum News {
     Stopped(i32),
     /// The program runs, and its calls cannot be answered.
     NoSupervisor,
+    /// More news come, unless the overseer dies of what it has still to do.
+    HasEnded(End),
     /// And whether nobody is left, and all is cleaned up: then the overseer ends now.
     Ended(End, bool),
 }
@@ -96,6 +98,8 @@ impl News {
             Self::Started(pid) => [1, pid.as_raw_nonzero().get(), 0],
             Self::Stopped(signal) => [2, signal, 0],
             Self::NoSupervisor => [5, 0, 0],
+            Self::HasEnded(End::Status(status)) => [6, 0, status.into()],
+            Self::HasEnded(End::Signal(signal)) => [6, 1, signal],
             Self::Ended(End::Status(status), alone) => [if alone { 4 } else { 3 }, 0, status.into()],
             Self::Ended(End::Signal(signal), alone) => [if alone { 4 } else { 3 }, 1, signal],
         };
@@ -123,6 +127,7 @@ impl News {
             1 => Self::Started(Pid::from_raw(word(1))?),
             2 => Self::Stopped(word(1)),
             5 => Self::NoSupervisor,
+            6 => Self::HasEnded(end()),
             kind => Self::Ended(end(), kind == 4),
         })
     }
@@ -145,6 +150,7 @@ mod tests {
             News::Started(getpid()),
             News::NoSupervisor,
             News::Stopped(libc::SIGTSTP),
+            News::HasEnded(End::Status(1)),
             News::Ended(End::Status(255), false),
             News::Ended(End::Status(0), true),
             News::Ended(End::Signal(libc::SIGKILL), true),
