@@ -53,7 +53,7 @@ impl Site {
             cells: below("cells")?,
             artefacts: Artefacts::find(root),
             mounts: Mounts::new(below("mounts")?),
-            builds: Builds::new(below("programs")?, root.join("c-tests/programs")),
+            builds: Builds::new(below("programs")?, &root.join("c-tests")),
             injector: crate::injector::Injector::of(root),
             started: AtomicU32::new(0),
             janitor,
@@ -82,15 +82,18 @@ struct Ending {
 }
 
 impl Cell {
-    /// Every combination the test lists, without those where the engine cannot see the program's calls.
+    /// Every combination the test lists, without those where the engine cannot see the program's calls, and only some of
+    /// those that a supervisor adds.
     pub(crate) fn all_of(test: &Arc<Test>) -> Vec<Self> {
         let reaches: Vec<_> =
             if test.reach.is_empty() { vec![None] } else { test.reach.iter().copied().map(Some).collect() };
         let mut cells = Vec::new();
         for &reach in &reaches {
-            for &engine in test.engines.iter().filter(|engine| engine.reaches(reach)) {
+            for &engine in &test.engines {
                 for &filesystem in &test.filesystems {
-                    cells.push(Self { test: Arc::clone(test), reach, engine, filesystem });
+                    if engine.reaches(reach, filesystem) && test.wants(reach, engine, filesystem) {
+                        cells.push(Self { test: Arc::clone(test), reach, engine, filesystem });
+                    }
                 }
             }
         }
