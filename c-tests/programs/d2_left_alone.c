@@ -85,7 +85,7 @@ int main(int argc, char **argv)
     };
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
         CHECKF(exited(watch(play, &ways[w]), 0), "way %zu", w);
-        CHECKF(count_names(".", "") == ways[w].left, "way %zu: %d names", w, count_names(".", ""));
+        GONE(count_names(".", "") == ways[w].left, "way %zu: %d names", w, count_names(".", ""));
         CHECKF(published() == ways[w].left, "way %zu: %d published", w, published());
         DIR *d = opendir(".");
         for (struct dirent *e; (e = readdir(d));)

@@ -98,7 +98,7 @@ static void check_held(int count, const char *way)
 
 static void check_gone(const char *way)
 {
-    CHECKF(count_names(".", "") == 0, "%s: %d directories are left", way, count_names(".", ""));
+    GONE(count_names(".", "") == 0, "%s: %d directories", way, count_names(".", ""));
     CHECKF(journals() == 0, "%s: %d journals", way, journals());
 }
 

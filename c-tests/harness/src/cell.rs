@@ -221,7 +221,7 @@ impl Cell {
             command.env("KILL_AT", site.builds.program(&source, Reach::Static)?);
         }
         // Not TMPSHIM_…: the library complains about such names where it does not know them.
-        command.env("TESTED_COMMAND", &site.artefacts.command);
+        command.env("TESTED_COMMAND", &site.artefacts.command).env("TESTED_ENGINE", self.engine.name());
         command.args(wrapped.prefix).arg(program).arg(directory);
         if !wrapped.preload.is_empty() {
             let paths: Vec<OsString> = wrapped.preload.into_iter().map(PathBuf::into_os_string).collect();

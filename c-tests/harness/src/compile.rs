@@ -94,11 +94,12 @@ impl Builds {
             let is_go = source.extension().is_some_and(|extension| extension == "go");
             let mut command = if is_go { reach.go_compiler() } else { reach.compiler() };
             command.arg("-o").arg(&output);
+            if is_go {
+                command.arg(self.sources.join("check.go"));
+            }
+            command.arg(&source);
             if !is_go && matches!(reach, Reach::Go | Reach::Cgo) {
-                let doors = self.doors()?;
-                command.arg("-include").arg(self.harness.join("doors.h")).arg(&source).arg(doors);
-            } else {
-                command.arg(&source);
+                command.arg("-include").arg(self.harness.join("doors.h")).arg(self.doors()?);
             }
             run_to_end(&mut command)?;
             Ok(output)

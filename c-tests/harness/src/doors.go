@@ -1,7 +1,6 @@
 // Links a C program into Go: its doors to the kernel are Go's own, and the runtime works beside it.
 package main
 
-// #include <sys/types.h>
 // static inline int run(void *program, int argc, char **argv)
 // {
 //     return ((int (*)(int, char **))program)(argc, argv);
