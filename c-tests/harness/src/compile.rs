@@ -24,6 +24,8 @@ pub(crate) enum Reach {
     Go,
     /// The same in a program that uses the shared libc.
     Cgo,
+    /// A 32-bit program without a libc, on an x86-64 kernel.
+    I386,
 }
 
 impl Reach {
@@ -36,6 +38,7 @@ impl Reach {
             Self::Static => "static",
             Self::Go => "go",
             Self::Cgo => "cgo",
+            Self::I386 => "i386",
         }
     }
 
@@ -47,6 +50,9 @@ impl Reach {
             Self::Syscall => &["-O1", "-DVIA_SYSCALL"],
             Self::Static | Self::Go => &["-O1", "-static"],
             Self::Glibc | Self::Musl | Self::Cgo => &["-O1"],
+            Self::I386 => {
+                &["-O1", "-m32", "-static", "-nostdlib", "-ffreestanding", "-fno-pic", "-fno-stack-protector"]
+            }
         });
         command
     }
@@ -87,6 +93,9 @@ impl Builds {
 
     /// The built program; a relative source is one of `c-tests/programs`.
     pub(crate) fn program(&self, source: &Path, reach: Reach) -> Result<PathBuf, Obstacle> {
+        if reach == Reach::I386 && !cfg!(target_arch = "x86_64") {
+            return Err(Obstacle::Missing("no x86-64".to_owned()));
+        }
         let source = self.sources.join(source);
         self.done.get((source.clone(), reach), || {
             let stem = source.file_stem().unwrap_or_default().to_string_lossy();

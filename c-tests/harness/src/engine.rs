@@ -58,7 +58,7 @@ impl Engine {
 
     /// Whether the engine can see the calls of such a program there at all.
     pub(crate) fn reaches(self, reach: Option<Reach>, filesystem: Filesystem) -> bool {
-        let has_libc = !matches!(reach, Some(Reach::Static | Reach::Go | Reach::Cgo));
+        let has_libc = !matches!(reach, Some(Reach::Static | Reach::Go | Reach::Cgo | Reach::I386));
         // Of two filters the stricter answer counts: what one refuses, the supervisor's never hears of.
         let is_heard_of = filesystem.denied_with().is_none();
         match self {

@@ -41,8 +41,8 @@ pub(crate) struct Test {
     pub(crate) reach: Vec<Reach>,
     pub(crate) engines: Vec<Engine>,
     pub(crate) filesystems: Vec<Filesystem>,
-    /// Under a supervisor too, every reach on every filesystem. Else only the static program is on all of them, and the
-    /// others on the first one.
+    /// Under a supervisor too, every reach on every filesystem. Else only static C is on all of them, and what else it
+    /// could be is on the first one.
     #[serde(default)]
     everywhere: bool,
     /// Given to the program after the directory.
@@ -110,7 +110,7 @@ impl Test {
         self.everywhere
             || match reach {
                 Some(Reach::Go | Reach::Cgo) => filesystem == self.filesystems[0],
-                Some(Reach::Static) | None => true,
+                Some(Reach::Static | Reach::I386) | None => true,
                 _ => !is_supervised || filesystem == self.filesystems[0],
             }
     }
