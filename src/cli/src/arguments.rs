@@ -17,6 +17,10 @@ pub(crate) struct Run {
     pub(crate) engine: Engine,
     /// Whether to run the program unchanged where that engine cannot be had.
     pub(crate) best_effort: bool,
+    /// Whether the kernel may be asked to let only fatal signals interrupt a call that is being answered.
+    pub(crate) killable: bool,
+    /// What the program is to find as its own name.
+    pub(crate) name: Option<OsString>,
     /// Environment variables of the library, from flags.
     pub(crate) settings: Vec<(&'static str, OsString)>,
     /// The program and its arguments; never empty.
@@ -137,17 +141,17 @@ fn state(matches: &ArgMatches) -> Option<PathBuf> {
 
 fn run_command() -> Command {
     Command::new("run")
-        .about("Run a program with the library preloaded, and end as it ends")
+        .about("Run a program, see to its temporary files and directories, and end as it ends")
         .override_usage("tmpshim run [OPTIONS] [--] PROGRAM [ARGS]...")
         .arg(
             Arg::new("engine")
                 .long("engine")
                 .value_name("ENGINE")
                 .value_parser(["auto", "preload", "notify"])
-                .default_value("preload")
+                .default_value("auto")
                 .help(
-                    "How the program is reached: preload for programs that use a shared libc, notify (a seccomp \
-                     supervisor, for opens only: no linkat, no directories) for any, auto for what suits the program",
+                    "How the program is reached: notify by a seccomp supervisor, which sees every program's calls, preload \
+                     by the library, for programs that use a shared libc, auto by both",
                 ),
         )
         .arg(
@@ -156,6 +160,10 @@ fn run_command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Where the program cannot be reached, say so and run it unchanged"),
         )
+        // For the library, which starts Go programs again under us (T9).
+        .arg(Arg::new("arg0").long("arg0").value_name("NAME").hide(true).value_parser(value_parser!(OsString)))
+        // For tests: as on Linux before 5.19.
+        .arg(Arg::new("without-wait-killable").long("without-wait-killable").hide(true).action(ArgAction::SetTrue))
         .args(TABLE.iter().map(flag))
         .arg(
             Arg::new("program")
@@ -173,11 +181,11 @@ fn run_command() -> Command {
          Exit codes: those of the program; if a signal ended it, tmpshim ends by the same signal (as PID 1: 128 plus \
          its number). 127 the program was not found, 126 it cannot be executed, 125 tmpshim itself failed, 2 wrong \
          usage.\n\n\
-         Static programs and Go do not take their opens from a preloaded library; tmpshim says so and runs them \
-         unchanged. With --engine auto or notify they get a supervisor, which answers their O_TMPFILE opens and does \
-         not yet publish such files by linkat. Without CAP_SYS_ADMIN that takes no_new_privs: set-uid programs below \
-         gain no rights. Where there can be no supervisor (Linux before 5.14, a sandbox that forbids it), tmpshim says why \
-         and ends with 125, or with --best-effort runs the program unchanged.",
+         The supervisor answers O_TMPFILE opens and linkat(2) of such files, and with --track follows mkdir, of static \
+         programs, Go and all others alike; the library follows mkdtemp in programs that use a shared libc. Without \
+         CAP_SYS_ADMIN a supervisor takes no_new_privs: set-uid programs below gain no rights. Where there can be none \
+         (Linux before 5.14, a sandbox that forbids it), tmpshim says why; it then preloads the library, or, where that \
+         does not reach the program, ends with 125, or with --best-effort runs the program unchanged.",
         )
 }
 
@@ -240,8 +248,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Run {
         Some("notify") => Engine::Notify,
         _ => Engine::Preload,
     };
+    let killable = !matches.get_flag("without-wait-killable");
+    let name = matches.get_one::<OsString>("arg0").cloned();
     let best_effort = matches.get_flag("best-effort");
-    Run { engine, best_effort, settings: settings.collect(), program: program.collect() }
+    Run { engine, best_effort, killable, name, settings: settings.collect(), program: program.collect() }
 }
 
 #[cfg(test)]
@@ -275,7 +285,7 @@ mod tests {
     #[test]
     fn the_engine_is_chosen_by_name() {
         for (line, engine, best_effort) in [
-            (&["true"][..], Engine::Preload, false),
+            (&["true"][..], Engine::Auto, false),
             (&["--engine", "auto", "true"], Engine::Auto, false),
             (&["--engine", "preload", "--best-effort", "true"], Engine::Preload, true),
             (&["--engine=notify", "true"], Engine::Notify, false),

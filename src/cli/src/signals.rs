@@ -5,6 +5,7 @@
 
 use std::ffi::c_int;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -67,6 +68,30 @@ pub(crate) fn wait(set: Set, patience: Option<Duration>) -> Option<Received> {
             return None;
         }
     }
+}
+
+/// Takes a blocked signal of `set` that is waiting.
+pub(crate) fn take(set: Set) -> Option<Received> {
+    wait(set, Some(Duration::ZERO))
+}
+
+/// A descriptor that is readable while a blocked signal of `set` is waiting. To be polled only: [`take`] takes it.
+pub(crate) fn descriptor(set: Set) -> io::Result<OwnedFd> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the set is one u64, as the size argument says.
+    let descriptor = unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const set.0, size_of::<u64>(), flags) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just made, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) })
+}
+
+/// As [`send`], to a process that is known by a descriptor.
+pub(crate) fn send_to(process: BorrowedFd<'_>, signal: c_int) {
+    let nothing = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: without a siginfo_t no memory is touched.
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, nothing, 0) };
 }
 
 /// Sends `signal`. That the process has ended already is no error for the caller: its end is what it will see next.

@@ -69,14 +69,12 @@ pub fn append(log: Log<'_>, line: &[u8]) {
 }
 
 impl Event<'_> {
-    /// Writes the line. `program` is the program's name.
-    pub fn write(&self, log: Log<'_>, program: &[u8]) {
-        if log != Log::None {
-            append(log, self.line(program).as_bytes());
-        }
+    /// Writes the line. `program` is the program's name, `pid` its process's number.
+    pub fn write(&self, log: Log<'_>, pid: u32, program: &[u8]) {
+        append(log, self.line(pid, program).as_bytes());
     }
 
-    fn line(&self, program: &[u8]) -> Text<8192> {
+    fn line(&self, pid: u32, program: &[u8]) -> Text<8192> {
         let (Self::StoodIn { path, .. }
         | Self::CouldNotStandIn { path, .. }
         | Self::Published { path }
@@ -109,7 +107,7 @@ impl Event<'_> {
         let (seconds, nanoseconds) = sys::wall_clock();
         let mut line = Text::new();
         line.push(b"{\"time\":").push_decimal(seconds as u64).push(b".").push_padded(nanoseconds as u64 / 1_000_000, 3);
-        line.push(b",\"pid\":").push_decimal(sys::getpid().into());
+        line.push(b",\"pid\":").push_decimal(pid.into());
         line.push(b",\"program\":\"").push_json(program.get(..64).unwrap_or(program));
         line.push(b"\",\"event\":\"").push(event);
         // A path of control characters only would be six times as long.
@@ -181,12 +179,12 @@ mod tests {
             (cleaned(refused), "skipped", "could not be removed"),
         ];
         for (event, name, detail) in events {
-            let line = event.line(b"clair");
+            let line = event.line(7, b"clair");
             assert!(!line.is_cut());
             let line = str::from_utf8(line.as_bytes()).unwrap();
             let object: serde_json::Value = serde_json::from_str(line).unwrap();
             assert_eq!(line.matches('\n').count(), 1);
-            assert_eq!(object["pid"], std::process::id());
+            assert_eq!(object["pid"], 7);
             assert_eq!(object["program"], "clair");
             assert!(object["time"].as_f64().unwrap() > 1.7e9);
             assert_eq!(object["event"], name);

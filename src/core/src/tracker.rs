@@ -16,7 +16,7 @@ mod slots;
 use crate::clean::{Cleaner, is_gone, remove_if_closed};
 use crate::fd::Fd;
 use crate::identity::Identity;
-use crate::journal::{self, BUSY, Fate, HEADER, Header, INTENT, Journal, LIVE, Life, Own};
+use crate::journal::{self, BUSY, Fate, HEADER, Header, INTENT, Journal, LIVE, Life, Own, Record};
 use crate::kin::{self, Process};
 use crate::lease::Lease;
 use crate::listing;
@@ -412,6 +412,32 @@ impl Tracker {
             }
         }
         None
+    }
+
+    /// Hands what is recorded of the directory with this path to `clean`, and forgets it if that says so. Whether there was
+    /// such a record. For a supervisor, whose own end is not that of those it made directories for.
+    pub fn settle_directory(&self, path: &[u8], clean: impl FnOnce(&Record<'_>) -> bool) -> bool {
+        for place in self.mine().into_iter().flat_map(Page::places) {
+            let Some(was) = place.claim(LIVE) else { continue };
+            if place.entry() != Entry::Directory || place.path().to_bytes() != path {
+                place.put_back(was);
+                continue;
+            }
+            if clean(&place.record(was)) {
+                place.release();
+            } else {
+                place.put_back(was);
+            }
+            return true;
+        }
+        false
+    }
+
+    /// Notes a process that needs what is recorded, so that nobody cleans up behind this one before that has ended, too.
+    pub fn hold(&self, process: &Process) {
+        if let Some(journal) = self.mine().and_then(Page::journal) {
+            journal.hold(process);
+        }
     }
 
     /// The end of this process: removes everything that it made and nobody removed, and what its dead ancestors have left

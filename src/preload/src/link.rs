@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 use libc::mode_t;
 use rustix::io::Errno;
 use tmpshim_core::event::Event;
-use tmpshim_core::publish::source::{self, Source};
+use tmpshim_core::publish::source::{self, Own, Source};
 use tmpshim_core::publish::{may_be_ours, publish};
 use tmpshim_core::settings::Tmpfile;
 use tmpshim_core::sys;
@@ -64,10 +64,10 @@ pub(crate) fn link(link: &Link, native: &dyn Fn() -> c_int) -> c_int {
     if HAS_STOOD_IN.load(Ordering::Relaxed)
         && sys::is_readable(link.old.cast())
         // SAFETY: the line above has asked the kernel.
-        && let Some(mut source) = unsafe { source::find(link.from, link.old, link.flags) }
+        && let Some(source) = unsafe { source::find(link.from, link.old, link.flags) }
         && (source.mark.unlinked || is_kept(&source))
     {
-        return give_name(&mut source, link, before);
+        return give_name(&source, link, before);
     }
     let answer = native();
     let refusal = sys::error(errno::get());
@@ -75,7 +75,7 @@ pub(crate) fn link(link: &Link, native: &dyn Fn() -> c_int) -> c_int {
         return answer;
     }
     // SAFETY: the kernel has read both paths before it came to these errors.
-    let Some(mut source) = (unsafe { source::find(link.from, link.old, link.flags) }) else {
+    let Some(source) = (unsafe { source::find(link.from, link.old, link.flags) }) else {
         errno::set(refusal.raw_os_error());
         return answer;
     };
@@ -83,7 +83,7 @@ pub(crate) fn link(link: &Link, native: &dyn Fn() -> c_int) -> c_int {
         errno::set(refusal.raw_os_error());
         return answer;
     }
-    give_name(&mut source, link, before)
+    give_name(&source, link, before)
 }
 
 static FCHMOD: Next<unsafe extern "C" fn(c_int, mode_t) -> c_int> = Next::new(c"fchmod");
@@ -108,13 +108,13 @@ pub(crate) unsafe extern "C" fn fchmod(fd: c_int, mode: mode_t) -> c_int {
     changed
 }
 
-fn is_kept(source: &Source) -> bool {
+fn is_kept(source: &Source<Own>) -> bool {
     TRACKER.mode_of_file(source.link.as_bytes()).is_some()
 }
 
-fn give_name(source: &mut Source, link: &Link, before: c_int) -> c_int {
+fn give_name(source: &Source<Own>, link: &Link, before: c_int) -> c_int {
     // SAFETY: `publish` lets the kernel read the path first.
-    let answer = unsafe { publish(source, link.to, link.new, &CORE, &TRACKER) };
+    let answer = unsafe { publish(source, link.to, link.new, &CORE, Some(&TRACKER)) };
     if answer != Err(Errno::FAULT) {
         // SAFETY: the kernel has read the path.
         let path = unsafe { CStr::from_ptr(link.new) }.to_bytes();

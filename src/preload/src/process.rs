@@ -8,7 +8,7 @@ use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, Ordering};
 use once_cell::race::OnceRef;
 use tmpshim_core::event::Event;
-use tmpshim_core::settings::{Settings, is_ours};
+use tmpshim_core::settings::{Log, Settings, is_ours};
 use tmpshim_core::sys;
 use tmpshim_core::text::{last_component, part};
 use tmpshim_core::tmpfile::survey::Survey;
@@ -82,7 +82,10 @@ fn report_cleaned(cleaned: &Cleaned<'_>) {
 
 /// Writes a line about what was done, where somebody wants to know.
 pub(crate) fn log(event: &Event<'_>) {
-    event.write(settings().log, program());
+    let log = settings().log;
+    if log != Log::None {
+        event.write(log, sys::getpid(), program());
+    }
 }
 
 /// The constructor.

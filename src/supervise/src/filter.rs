@@ -6,11 +6,11 @@ use libc::{
     BPF_W, O_PATH, O_TMPFILE, SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF, sock_filter,
 };
 
-/// Which calls are looked at besides those that open files.
+/// Which calls are looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Watch {
-    /// linkat of an open file (T7).
-    pub links: bool,
+    /// Opens with O_TMPFILE, and linkat of an open file (T1, T7).
+    pub files: bool,
     /// mkdir and mkdirat (D1).
     pub directories: bool,
 }
@@ -91,14 +91,15 @@ pub fn program(watch: Watch) -> Vec<sock_filter> {
 }
 
 fn section(numbers: &Numbers, watch: Watch) -> Vec<sock_filter> {
-    let mut rules = vec![
-        (Some(numbers.openat), When::Tmpfile(2)),
-        (numbers.open, When::Tmpfile(1)),
-        // Its flags lie in memory.
-        (Some(numbers.openat2), When::Always),
-    ];
-    if watch.links {
-        rules.push((Some(numbers.linkat), When::AnyOf(4, (AT_EMPTY_PATH | AT_SYMLINK_FOLLOW) as u32)));
+    let mut rules = Vec::new();
+    if watch.files {
+        rules.extend([
+            (Some(numbers.openat), When::Tmpfile(2)),
+            (numbers.open, When::Tmpfile(1)),
+            // Its flags lie in memory.
+            (Some(numbers.openat2), When::Always),
+            (Some(numbers.linkat), When::AnyOf(4, (AT_EMPTY_PATH | AT_SYMLINK_FOLLOW) as u32)),
+        ]);
     }
     if watch.directories {
         rules.extend([(numbers.mkdir, When::Always), (Some(numbers.mkdirat), When::Always)]);
@@ -205,7 +206,9 @@ mod tests {
         numbers
     }
 
-    const ALL: Watch = Watch { links: true, directories: true };
+    const FILES: Watch = Watch { files: true, directories: false };
+    const DIRECTORIES: Watch = Watch { files: false, directories: true };
+    const ALL: Watch = Watch { files: true, directories: true };
 
     #[test]
     fn s1_flags_decide_on_every_number_of_every_architecture() {
@@ -216,30 +219,34 @@ mod tests {
             for (position, door) in [(1, open), (2, Some(openat))] {
                 let mut arguments = [0; 6];
                 arguments[position] = tmpfile;
-                assert_eq!(notified(Watch::default(), architecture, arguments), sorted(&[door, Some(openat2)]));
+                assert_eq!(notified(FILES, architecture, arguments), sorted(&[door, Some(openat2)]));
                 // The kernel ignores the upper half of an int.
                 arguments[position] |= 0xffff_ffff << 32;
-                assert_eq!(notified(Watch::default(), architecture, arguments), sorted(&[door, Some(openat2)]));
+                assert_eq!(notified(FILES, architecture, arguments), sorted(&[door, Some(openat2)]));
             }
             for flags in [0, O_DIRECTORY, O_TMPFILE & !O_DIRECTORY, O_TMPFILE | O_PATH, O_RDWR | O_CREAT] {
-                let arguments = [flags as u64; 6];
-                assert_eq!(notified(Watch::default(), architecture, arguments), [openat2], "flags {flags:o}");
+                let mut arguments = [flags as u64; 6];
+                // O_CREAT is AT_EMPTY_PATH's neighbour, and other bits are others of linkat's.
+                arguments[4] = 0;
+                assert_eq!(notified(FILES, architecture, arguments), [openat2], "flags {flags:o}");
             }
         }
     }
 
     #[test]
-    fn s1_links_and_directories_only_on_request() {
+    fn s1_links_of_open_files_and_directories_on_request() {
         for numbers in &ARCHITECTURES {
             let Numbers { architecture, openat2, linkat, mkdir, mkdirat, .. } = *numbers;
+            let directories = [mkdir, Some(mkdirat)];
             for flags in [AT_EMPTY_PATH, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH | AT_SYMLINK_FOLLOW] {
                 let arguments = [0, 0, 0, 0, flags as u64, 0];
-                assert_eq!(notified(Watch::default(), architecture, arguments), [openat2]);
-                let all = sorted(&[Some(openat2), Some(linkat), mkdir, Some(mkdirat)]);
-                assert_eq!(notified(ALL, architecture, arguments), all);
+                assert_eq!(notified(FILES, architecture, arguments), sorted(&[Some(openat2), Some(linkat)]));
+                let all = [&[Some(openat2), Some(linkat)][..], &directories].concat();
+                assert_eq!(notified(ALL, architecture, arguments), sorted(&all));
             }
-            let without_flags = sorted(&[Some(openat2), mkdir, Some(mkdirat)]);
-            assert_eq!(notified(ALL, architecture, [0; 6]), without_flags);
+            assert_eq!(notified(FILES, architecture, [0; 6]), [openat2]);
+            assert_eq!(notified(DIRECTORIES, architecture, [!0; 6]), sorted(&directories));
+            assert_eq!(notified(Watch::default(), architecture, [!0; 6]), []);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{
     SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, SECCOMP_SET_MODE_FILTER, sock_filter,
@@ -15,7 +15,8 @@ use rustix::net::{
 };
 use rustix::thread::{CapabilitySet, capabilities, set_no_new_privs};
 
-use crate::notify;
+use crate::last_errno;
+use crate::listener::Listener;
 
 /// Why this system will not have a supervisor (S5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl fmt::Display for Refusal {
                 "there is no seccomp here (ENOSYS); use a kernel with CONFIG_SECCOMP_FILTER, or another sandbox",
             ),
             Self::Memory => formatter.write_str(
-                "Yama forbids to read the program's memory; give CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 0",
+                "Yama forbids to read the program's memory; give CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 1",
             ),
             Self::Other(errno) => write!(formatter, "the filter was refused ({errno}); report it"),
         }
@@ -85,15 +86,16 @@ fn has(capability: CapabilitySet) -> bool {
 /// # Errors
 /// Why there can be no supervisor.
 pub fn probe(filter: &[sock_filter]) -> Result<(), Refusal> {
-    // The supervisor is not an ancestor of the program, which Yama wants of whoever reads memory.
+    // The supervisor is an ancestor of the program, which is enough for scope 1. Nobody may read memory in scope 3.
     let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
-    if yama.is_ok_and(|scope| scope.trim() != "0") && !has(CapabilitySet::SYS_PTRACE) {
+    let scope = yama.ok().and_then(|scope| scope.trim().parse().ok()).unwrap_or(0);
+    if scope >= 3 || scope == 2 && !has(CapabilitySet::SYS_PTRACE) {
         return Err(Refusal::Memory);
     }
     // SAFETY: the child makes a few system calls, allocates nothing, and ends.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        let answer = install(filter).and_then(|listener| notify::can_inject(listener.as_fd()));
+        let answer = install(filter, true).and_then(|(listener, _)| Listener::from(listener).can_hand_over());
         let status = answer.err().map_or(0, Errno::raw_os_error);
         // SAFETY: ends the process and nothing else.
         unsafe { libc::_exit(status) };
@@ -118,31 +120,31 @@ pub fn probe(filter: &[sock_filter]) -> Result<(), Refusal> {
     }
 }
 
-fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
-}
-
 /// Puts the filter on the calling thread. Async-signal-safe: for the child between fork and exec. Promises
-/// no_new_privs only where the kernel asks for that.
+/// no_new_privs only where the kernel asks for that. The listener, and whether nothing but a fatal signal interrupts a
+/// call once it was received: since Linux 5.19, and only if `killable` asks for it. Go interrupts its own calls all the
+/// time (S3).
 ///
 /// # Errors
 /// As seccomp(2).
-pub fn install(filter: &[sock_filter]) -> Result<OwnedFd, Errno> {
-    match without_promise(filter) {
+pub fn install(filter: &[sock_filter], killable: bool) -> Result<(OwnedFd, bool), Errno> {
+    match without_promise(filter, killable) {
         Err(Errno::ACCESS) => {
             set_no_new_privs(true)?;
-            without_promise(filter)
+            without_promise(filter, killable)
         }
         answer => answer,
     }
 }
 
-fn without_promise(filter: &[sock_filter]) -> Result<OwnedFd, Errno> {
-    // Since 5.19: once we have seen a call, only a fatal signal interrupts it. Go interrupts its own all the time (S3).
-    match seccomp(filter, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
-        Err(Errno::INVAL) => seccomp(filter, SECCOMP_FILTER_FLAG_NEW_LISTENER),
-        answer => answer,
+fn without_promise(filter: &[sock_filter], killable: bool) -> Result<(OwnedFd, bool), Errno> {
+    if killable {
+        match seccomp(filter, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+            Err(Errno::INVAL) => {}
+            answer => return answer.map(|listener| (listener, true)),
+        }
     }
+    seccomp(filter, SECCOMP_FILTER_FLAG_NEW_LISTENER).map(|listener| (listener, false))
 }
 
 fn seccomp(filter: &[sock_filter], flags: libc::c_ulong) -> Result<OwnedFd, Errno> {
@@ -156,23 +158,23 @@ fn seccomp(filter: &[sock_filter], flags: libc::c_ulong) -> Result<OwnedFd, Errn
     Ok(unsafe { OwnedFd::from_raw_fd(answer as i32) })
 }
 
-/// Sends the listener. Async-signal-safe.
+/// Sends what [`install`] gave. Async-signal-safe.
 ///
 /// # Errors
 /// As sendmsg(2).
-pub fn send(socket: BorrowedFd<'_>, listener: BorrowedFd<'_>) -> Result<(), Errno> {
+pub fn send(socket: BorrowedFd<'_>, (listener, killable): (BorrowedFd<'_>, bool)) -> Result<(), Errno> {
     let descriptors = [listener];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    sendmsg(socket, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+    sendmsg(socket, &[IoSlice::new(&[u8::from(killable)])], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
 }
 
-/// Receives the listener that was sent; EPIPE where none was.
+/// Receives what was sent; EPIPE where nothing was.
 ///
 /// # Errors
 /// As recvmsg(2).
-pub fn receive(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+pub fn receive(socket: BorrowedFd<'_>) -> Result<(OwnedFd, bool), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -181,7 +183,7 @@ pub fn receive(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
         RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
     });
-    received.next().ok_or(Errno::PIPE)
+    received.next().map(|listener| (listener, byte == [1])).ok_or(Errno::PIPE)
 }
 
 #[cfg(test)]

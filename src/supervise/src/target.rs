@@ -1,27 +1,32 @@
 //! The thread that made a call, seen from outside through `/proc/TID`: its memory, its place in the filesystem, and what
 //! it may do (S2).
 
+use std::ffi::CString;
 use std::fs::{self, File};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxFlags, fstatfs, openat, openat2, readlinkat, statx,
+};
 use rustix::io::Errno;
-use rustix::process::{fchdir, umask};
-use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
+use crate::last_errno;
+use crate::rights::Rights;
 
 /// The longest path the kernel takes, with its NUL.
 const PATH_MAX: usize = 4096;
+const PAGE: u64 = 4096;
 
-/// What decides what a thread may do with a file, but for its root.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rights {
-    user: u32,
-    group: u32,
-    groups: Vec<u32>,
-    capabilities: u64,
-    /// Inode of its user namespace: a capability counts there.
-    namespace: u64,
+/// A thread that waits in a call.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Its number here.
+    pub(crate) thread: u32,
+    pub(crate) root: OwnedFd,
+    /// Whether its paths lead where ours do: the same root in the same mount namespace.
+    pub(crate) is_at_home: bool,
 }
 
 /// What `/proc/TID/status` says.
@@ -32,29 +37,86 @@ pub(crate) struct Status {
     pub(crate) rights: Rights,
 }
 
+/// A directory, as a place in a mount namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    inode: u64,
+    mount: u64,
+}
+
+impl Place {
+    /// Nothing before Linux 5.8, which has no supervisor.
+    pub(crate) fn of(directory: BorrowedFd<'_>) -> Option<Self> {
+        Self::seen(&statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::INO | StatxFlags::MNT_ID).ok()?)
+    }
+
+    fn seen(seen: &Statx) -> Option<Self> {
+        let known = seen.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+        known.then_some(Self { inode: seen.stx_ino, mount: seen.stx_mnt_id })
+    }
+}
+
+/// Whether a thread's root is `home`, and so its paths lead where ours do.
+pub(crate) fn is_at_home(thread: u32, home: Place) -> bool {
+    let seen = statx(CWD, format!("/proc/{thread}/root"), AtFlags::empty(), StatxFlags::INO | StatxFlags::MNT_ID);
+    seen.ok().and_then(|seen| Place::seen(&seen)) == Some(home)
+}
+
+impl Target {
+    /// `home` is our own root.
+    pub(crate) fn of(thread: u32, home: Place) -> Option<Self> {
+        let root = place(thread, "root").ok()?;
+        let is_at_home = Place::of(root.as_fd())? == home;
+        Some(Self { thread, root, is_at_home })
+    }
+
+    pub(crate) fn status(&self) -> Option<Status> {
+        Status::of(self.thread)
+    }
+
+    /// The name of the program that it runs.
+    pub(crate) fn program(&self) -> Vec<u8> {
+        let path = fs::read_link(format!("/proc/{}/exe", self.thread)).unwrap_or_default();
+        path.file_name().unwrap_or_default().as_bytes().to_vec()
+    }
+
+    /// The text of the link that stands for one of its descriptors, as it leads from our root.
+    pub(crate) fn descriptor_link(&self, number: i32) -> Option<Vec<u8>> {
+        if number < 0 {
+            return None;
+        }
+        let link = readlinkat(CWD, format!("/proc/{}/fd/{number}", self.thread), Vec::new()).ok()?;
+        Some(link.into_bytes())
+    }
+}
+
 impl Status {
     /// Of a thread, by the number it has here.
     pub(crate) fn of(thread: u32) -> Option<Self> {
         let text = fs::read(format!("/proc/{thread}/status")).ok()?;
         let namespace = fs::metadata(format!("/proc/{thread}/ns/user")).ok()?.ino();
-        Self::parse(&String::from_utf8_lossy(&text), namespace)
+        Self::parse(&text, namespace)
     }
 
-    fn parse(text: &str, namespace: u64) -> Option<Self> {
-        let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        // Real, effective, saved, and the one that counts for files.
-        let for_files = |name| line(name)?.split_ascii_whitespace().nth(3)?.parse().ok();
-        let mut groups =
-            line("Groups")?.split_ascii_whitespace().map(|group| group.parse().ok()).collect::<Option<Vec<u32>>>()?;
+    fn parse(text: &[u8], namespace: u64) -> Option<Self> {
+        let line = |name: &str| {
+            let mut lines = text.split(|&byte| byte == b'\n');
+            let value = lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
+            str::from_utf8(value).ok().map(str::trim)
+        };
+        let numbers = |name| -> Option<Vec<u32>> {
+            line(name)?.split_ascii_whitespace().map(|number| number.parse().ok()).collect()
+        };
+        let mut groups = numbers("Groups")?;
         groups.sort_unstable();
         Some(Self {
-            process: line("Tgid")?.trim().parse().ok()?,
-            umask: u32::from_str_radix(line("Umask")?.trim(), 8).ok()?,
+            process: line("Tgid")?.parse().ok()?,
+            umask: u32::from_str_radix(line("Umask")?, 8).ok()?,
             rights: Rights {
-                user: for_files("Uid")?,
-                group: for_files("Gid")?,
-                groups,
-                capabilities: u64::from_str_radix(line("CapEff")?.trim(), 16).ok()?,
+                users: numbers("Uid")?.try_into().ok()?,
+                groups: numbers("Gid")?.try_into().ok()?,
+                more_groups: groups,
+                capabilities: u64::from_str_radix(line("CapEff")?, 16).ok()?,
                 namespace,
             },
         })
@@ -63,29 +125,40 @@ impl Status {
 
 /// Reads the path at `address`. Nothing where the kernel would not find one either.
 pub(crate) fn path(thread: u32, address: u64) -> Option<Vec<u8>> {
-    let memory = File::open(format!("/proc/{thread}/mem")).ok()?;
     let mut path = vec![0; PATH_MAX];
-    let mut length = 0;
-    while length < PATH_MAX {
-        let read = memory.read_at(&mut path[length..], address.checked_add(length as u64)?).ok()?;
-        if read == 0 {
-            return None;
-        }
-        if let Some(end) = path[length..length + read].iter().position(|&byte| byte == 0) {
-            path.truncate(length + end);
-            return Some(path);
-        }
-        length += read;
-    }
-    None
+    let read = memory(thread, address, &mut path)?;
+    path.truncate(path[..read].iter().position(|&byte| byte == 0)?);
+    Some(path)
 }
 
 /// Reads `LENGTH` bytes at `address`.
 pub(crate) fn bytes<const LENGTH: usize>(thread: u32, address: u64) -> Option<[u8; LENGTH]> {
-    let memory = File::open(format!("/proc/{thread}/mem")).ok()?;
     let mut bytes = [0; LENGTH];
-    memory.read_exact_at(&mut bytes, address).ok()?;
-    Some(bytes)
+    (memory(thread, address, &mut bytes)? == LENGTH).then_some(bytes)
+}
+
+/// Reads as much as there is from `address` on. How much that was.
+fn memory(thread: u32, address: u64, bytes: &mut [u8]) -> Option<usize> {
+    // What is read by one element is read whole or not at all, so each page has one.
+    let first = bytes.len().min((PAGE - address % PAGE) as usize);
+    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let element = |start: u64, length| libc::iovec { iov_base: start as *mut libc::c_void, iov_len: length };
+    let remote = [element(address, first), element(address.checked_add(first as u64)?, bytes.len() - first)];
+    // SAFETY: what is written to is `bytes`, as long as it says; the remote addresses are the other process's.
+    let read = unsafe { libc::process_vm_readv(thread as libc::pid_t, &raw const local, 1, remote.as_ptr(), 2, 0) };
+    if read >= 0 {
+        return Some(read as usize);
+    }
+    // Old container profiles forbid the call and not the file; which, though, does not mind pages that nobody may read.
+    if !matches!(last_errno(), Errno::PERM | Errno::NOSYS) {
+        return None;
+    }
+    let memory = File::open(format!("/proc/{thread}/mem")).ok()?;
+    let mut length = memory.read_at(&mut bytes[..first], address).ok()?;
+    if length == first {
+        length += memory.read_at(&mut bytes[first..], address + first as u64).unwrap_or(0);
+    }
+    Some(length)
 }
 
 /// Opens what `/proc/TID/…` points to, without any right to it but that of being there.
@@ -93,65 +166,126 @@ pub(crate) fn place(thread: u32, what: &str) -> Result<OwnedFd, Errno> {
     openat(CWD, format!("/proc/{thread}/{what}"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Makes this process, which must have one thread and end soon, one that may do what the target may: same root, umask
-/// and rights. `None` where that cannot be had exactly, and then nothing may be done in the target's name.
-pub(crate) fn become_like(root: &OwnedFd, status: &Status, own: &Rights) -> Option<()> {
-    let here = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    if !is_same_place(root, &here)? {
-        fchdir(root).ok()?;
-        rustix::process::chroot(".").ok()?;
-    }
-    umask(Mode::from_raw_mode(status.umask));
-    let wanted = &status.rights;
-    if wanted == own {
-        return Some(());
-    }
-    if wanted.namespace != own.namespace || wanted.capabilities & !own.capabilities != 0 {
-        return None;
-    }
-    // libc's own functions would look for other threads, and the kernel's are enough here.
-    // SAFETY: the calls read `groups` at most, which lives on.
-    let taken_on = unsafe {
-        (wanted.groups == own.groups
-            || libc::syscall(libc::SYS_setgroups, wanted.groups.len(), wanted.groups.as_ptr()) == 0)
-            && libc::syscall(libc::SYS_setresgid, wanted.group, wanted.group, wanted.group) == 0
-            && libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0
-            && libc::syscall(libc::SYS_setresuid, wanted.user, wanted.user, wanted.user) == 0
-    };
-    if !taken_on {
-        return None;
-    }
-    let mut sets = capabilities(None).ok()?;
-    let effective = CapabilitySet::from_bits_retain(wanted.capabilities);
-    if sets.effective != effective {
-        sets.effective = effective;
-        sets.permitted = effective;
-        sets.inheritable = CapabilitySet::empty();
-        set_capabilities(None, sets).ok()?;
-    }
-    Some(())
+/// Where the walk along a path begins, said so that it ends, in a thread of ours with the target's root, where it would
+/// in the target.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// Nothing where the path says it all.
+    pub(crate) directory: Option<OwnedFd>,
+    pub(crate) path: CString,
+    /// `RESOLVE_*`
+    pub(crate) resolve: u64,
 }
 
-fn is_same_place(one: &OwnedFd, other: &OwnedFd) -> Option<bool> {
-    let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
-    let [one, other] = [one, other].map(|place| {
-        let seen = statx(place, "", AtFlags::EMPTY_PATH, wanted).ok()?;
-        (seen.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some((seen.stx_ino, seen.stx_mnt_id))
-    });
-    Some(one? == other?)
+const NO_MAGIC_LINKS: u64 = ResolveFlags::NO_MAGICLINKS.bits() as u32 as u64;
+
+impl Start {
+    /// `resolve` is what the program itself asked for.
+    pub(crate) fn of(target: &Target, directory: i32, path: Vec<u8>, resolve: u64) -> Option<Self> {
+        let fixed = resolve & u64::from((ResolveFlags::IN_ROOT | ResolveFlags::BENEATH).bits() as u32) != 0;
+        let is_absolute = path.first() == Some(&b'/');
+        if !fixed
+            && is_absolute
+            && let Some((own, rest)) = own_directory(&path, &target.root)
+        {
+            // From the directory that `/proc/self` is for the program, in our own /proc.
+            let what = if own == Own::Process { target.status()?.process } else { target.thread };
+            let directory = place(what, ".").ok()?;
+            let path = CString::new(if rest.is_empty() { b"." } else { rest }).ok()?;
+            return Some(Self { directory: Some(directory), path, resolve });
+        }
+        let mut resolve = resolve;
+        if !names_a_process(&path) {
+            // A symbolic link that leads into `/proc/self` after all would mean us: refused, and the kernel answers.
+            resolve |= NO_MAGIC_LINKS;
+        }
+        let directory = match directory {
+            _ if is_absolute && !fixed => None,
+            libc::AT_FDCWD => Some(place(target.thread, "cwd").ok()?),
+            number if number < 0 => return None,
+            number => Some(place(target.thread, &format!("fd/{number}")).ok()?),
+        };
+        Some(Self { directory, path: CString::new(path).ok()?, resolve })
+    }
+
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_ref().map_or(CWD, AsFd::as_fd)
+    }
+
+    /// Opens the directory that what it leads to lies in, and says the name that it has there, with slashes behind it
+    /// where the program gave such. Nothing where there can be no such name. In a thread that is not in the target's root,
+    /// `root` is that.
+    pub(crate) fn open_parent(&self, root: Option<&OwnedFd>) -> Option<Result<(OwnedFd, CString), Errno>> {
+        let path = self.path.to_bytes();
+        let end = path.iter().rposition(|&byte| byte != b'/')? + 1;
+        let name = path[..end].iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        let parent = if name == 0 { &b"."[..] } else { &path[..name] };
+        let (parent, name) = (CString::new(parent).ok()?, CString::new(&path[name..]).ok()?);
+        Some(self.open_path(&parent, root).map(|parent| (parent, name)))
+    }
+
+    fn open_path(&self, path: &CString, root: Option<&OwnedFd>) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::from_bits_retain(self.resolve);
+        match root.filter(|_| self.directory.is_none()) {
+            Some(root) => openat2(root, path, flags, Mode::empty(), resolve | ResolveFlags::IN_ROOT),
+            None => openat2(self.directory(), path, flags, Mode::empty(), resolve),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Own {
+    Process,
+    Thread,
+}
+
+/// Whether the path begins with a name for the program's own directory in /proc, and what follows.
+fn own_directory<'a>(path: &'a [u8], root: &OwnedFd) -> Option<(Own, &'a [u8])> {
+    let (own, rest) = split_own(path)?;
+    let proc = openat(root, "proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let is_proc = fstatfs(&proc).ok()?.f_type == libc::PROC_SUPER_MAGIC;
+    let leads_there = !path.starts_with(b"/dev/")
+        || readlinkat(root, "dev/fd", Vec::new()).is_ok_and(|link| link.as_bytes() == b"/proc/self/fd");
+    (is_proc && leads_there).then_some((own, rest))
+}
+
+fn split_own(path: &[u8]) -> Option<(Own, &[u8])> {
+    let after = |prefix: &[u8]| match path.strip_prefix(prefix)? {
+        [] => Some(&b""[..]),
+        [b'/', ..] => path.get(prefix.len() + 1..),
+        _ => None,
+    };
+    if after(b"/dev/fd").is_some() {
+        return Some((Own::Process, &path[b"/dev/".len()..]));
+    }
+    let own = after(b"/proc/self").map(|rest| (Own::Process, rest));
+    own.or_else(|| after(b"/proc/thread-self").map(|rest| (Own::Thread, rest)))
+}
+
+/// Whether the path goes through a process that it names by number.
+fn names_a_process(path: &[u8]) -> bool {
+    path.strip_prefix(b"/proc/").and_then(<[u8]>::first).is_some_and(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
 
     #[test]
     fn s2_status_is_read_as_the_kernel_writes_it() {
         let text = "Name:\tUid: \\n7\nUmask:\t0027\nTgid:\t41\nPid:\t42\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n\
                     Groups:\t30 4 \nCapEff:\t000001ffffffffff\n";
-        let rights = Rights { user: 4, group: 8, groups: vec![4, 30], capabilities: 0x1ff_ffff_ffff, namespace: 9 };
-        assert_eq!(Status::parse(text, 9), Some(Status { process: 41, umask: 0o27, rights }));
-        assert_eq!(Status::parse(&text.replace("Umask", "U"), 9), None);
+        let rights = Rights {
+            users: [1, 2, 3, 4],
+            groups: [5, 6, 7, 8],
+            more_groups: vec![4, 30],
+            capabilities: 0x1ff_ffff_ffff,
+            namespace: 9,
+        };
+        assert_eq!(Status::parse(text.as_bytes(), 9), Some(Status { process: 41, umask: 0o27, rights }));
+        assert_eq!(Status::parse(text.replace("Umask", "U").as_bytes(), 9), None);
         assert_eq!(Status::of(std::process::id()).unwrap().process, std::process::id());
     }
 
@@ -166,5 +300,54 @@ mod tests {
         let how = [1u64, 2, 3];
         assert_eq!(bytes::<24>(own, how.as_ptr() as u64).unwrap()[8], 2);
         assert_eq!(bytes::<24>(own, 8), None);
+        // A path that ends where the mapping ends.
+        // SAFETY: two pages of its own, of which the second is then closed.
+        let page = unsafe {
+            let pages =
+                mmap_anonymous(std::ptr::null_mut(), 8192, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+                    .unwrap();
+            mprotect(pages.add(4096), 4096, MprotectFlags::empty()).unwrap();
+            pages.add(4096 - 5).cast::<[u8; 5]>().write(*b"/end\0");
+            pages as u64
+        };
+        assert_eq!(path(own, page + 4096 - 5).as_deref(), Some(&b"/end"[..]));
+        assert_eq!(path(own, page + 4096), None);
+    }
+
+    #[test]
+    fn s2_names_of_the_programs_own_directory() {
+        for (path, expected) in [
+            (&b"/proc/self"[..], Some((Own::Process, &b""[..]))),
+            (b"/proc/self/fd/7", Some((Own::Process, b"fd/7"))),
+            (b"/proc/thread-self/cwd", Some((Own::Thread, b"cwd"))),
+            (b"/dev/fd/7", Some((Own::Process, b"fd/7"))),
+            (b"/dev/fd", Some((Own::Process, b"fd"))),
+            (b"/proc/selfish", None),
+            (b"/proc/7/fd/3", None),
+            (b"/tmp", None),
+        ] {
+            assert_eq!(split_own(path), expected, "{}", path.escape_ascii());
+        }
+        assert!(names_a_process(b"/proc/7/fd/3") && !names_a_process(b"/proc/self") && !names_a_process(b"/proc/"));
+    }
+
+    #[test]
+    fn s2_from_another_root_without_proc_self_is_nobody() {
+        let place = |path: &str| OwnedFd::from(File::open(path).unwrap());
+        assert_eq!(own_directory(b"/proc/self/fd", &place("/")), Some((Own::Process, &b"fd"[..])));
+        assert_eq!(own_directory(b"/proc/self/fd", &place("/usr")), None);
+    }
+
+    #[test]
+    fn s2_a_path_is_a_parent_and_a_name() {
+        let parts = |path: &str| {
+            let start = Start { directory: None, path: CString::new(path).unwrap(), resolve: 0 };
+            start.open_parent(None).map(|opened| opened.map(|(_, name)| name.into_string().unwrap()))
+        };
+        for (path, name) in [("/dev/x", "x"), ("/x", "x"), ("x", "x"), ("/dev//x//", "x//"), ("/dev/..", "..")] {
+            assert_eq!(parts(path), Some(Ok(name.to_owned())), "{path}");
+        }
+        assert_eq!((parts(""), parts("//")), (None, None));
+        assert_eq!(parts("/dev/null/x"), Some(Err(Errno::NOTDIR)));
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, set_child_subreaper, wait};
 
+use super::loaded::Verification;
 use super::program;
 use super::supervision::Installer;
 use crate::elf::{self, Kind};
@@ -21,6 +22,17 @@ use crate::signals::{self, Set};
 pub(super) struct Caller {
     blocked: Set,
     ignores_children: bool,
+}
+
+/// What is to be run.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    /// The program and its arguments; never empty.
+    pub(super) command: &'a [OsString],
+    /// What it is to be called, if not as it was named.
+    pub(super) name: Option<&'a OsString>,
+    /// Variables to be added.
+    pub(super) environment: Vec<(&'static str, OsString)>,
 }
 
 /// The running program.
@@ -46,21 +58,25 @@ impl Caller {
     }
 }
 
+/// What our descendants leave behind becomes our child and not init's, so that we know whether anybody is left.
+pub(super) fn adopt_orphans() {
+    // It cannot fail since Linux 3.4.
+    let _ = set_child_subreaper(Some(rustix::process::getpid()));
+}
+
 impl Child {
-    /// Starts the program. Its exit status is 127 where it is not found and 126 where it cannot be executed, as of env(1)
-    /// and sh(1).
-    pub(super) fn start(
-        program: &[OsString],
-        environment: Vec<(&'static str, OsString)>,
-        caller: Caller,
-        installer: Option<Installer>,
-    ) -> Result<Self, Failure> {
-        // What the program leaves behind becomes our child and not init's, so that we know whether anybody is left.
-        // It cannot fail since Linux 3.4.
-        let _ = set_child_subreaper(Some(rustix::process::getpid()));
+    /// Starts the program.
+    ///
+    /// # Errors
+    /// As execvp(3), and as fork(2) and seccomp(2).
+    pub(super) fn start(order: Order<'_>, caller: Caller, installer: Option<Installer>) -> io::Result<Self> {
+        adopt_orphans();
         let ignores_pipes = signals::is_ignored(libc::SIGPIPE);
-        let mut command = Command::new(&program[0]);
-        command.args(&program[1..]).envs(environment);
+        let mut command = Command::new(&order.command[0]);
+        command.args(&order.command[1..]).envs(order.environment);
+        if let Some(name) = order.name {
+            command.arg0(name);
+        }
         // SAFETY: only async-signal-safe functions run in the child; they touch signal dispositions, its filter and a socket.
         unsafe {
             command.pre_exec(move || {
@@ -76,33 +92,48 @@ impl Child {
                 installer.as_ref().map_or(Ok(()), |installer| installer.install().map_err(io::Error::from))
             });
         }
-        let child = command.spawn().map_err(|error| not_started(&program[0], &error))?;
-        let pid = Pid::from_raw(child.id() as i32).expect("a process has a positive number");
-        Ok(Self { pid })
+        let child = command.spawn()?;
+        Ok(Self::of(Pid::from_raw(child.id() as i32).expect("a process has a positive number")))
+    }
+
+    /// A child, or one that is to become ours by its parent's death.
+    pub(super) fn of(pid: Pid) -> Self {
+        Self { pid }
+    }
+
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Passes signals on until the program has ended; reaps whatever else became our child.
-    pub(super) fn end(self) -> End {
+    pub(super) fn end(self, mut verification: Option<Verification>) -> End {
         loop {
-            if let Some(end) = self.reap() {
+            // So that the shell which waits for us sees the job stop. Its SIGCONT is passed on like any signal.
+            if let Some(end) = self.reap(signals::act_by_default) {
                 return end;
             }
-            let Some(received) = signals::wait(Set::ALL, None) else { continue };
+            let received = signals::wait(Set::ALL, verification.as_ref().and_then(Verification::patience));
+            if let Some(verification) = &mut verification {
+                verification.look();
+            }
             // What the terminal sends goes to the whole process group: the program has it already.
-            if received.signal != libc::SIGCHLD && !received.from_kernel {
+            if let Some(received) = received
+                && received.signal != libc::SIGCHLD
+                && !received.from_kernel
+            {
                 signals::send(self.pid, received.signal);
             }
         }
     }
 
-    fn reap(&self) -> Option<End> {
+    /// Reaps whoever has ended. How the program ended, if it has; `stopped` is told the signals that stop it.
+    pub(super) fn reap(&self, mut stopped: impl FnMut(i32)) -> Option<End> {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
             if pid != self.pid {
                 continue;
             }
             if let Some(signal) = status.stopping_signal() {
-                // So that the shell which waits for us sees the job stop. Its SIGCONT is passed on like any signal.
-                signals::act_by_default(signal);
+                stopped(signal);
             } else if let Some(end) = End::of(status) {
                 return Some(end);
             }
@@ -142,8 +173,9 @@ pub(super) fn end_all() {
     }
 }
 
-/// What to say of a program that execvp(3) refused.
-fn not_started(name: &OsString, error: &io::Error) -> Failure {
+/// What to say of a program that execvp(3) refused. The exit status is 127 where it is not found and 126 where it cannot be
+/// executed, as of env(1) and sh(1).
+pub(super) fn not_started(name: &OsString, error: &io::Error) -> Failure {
     let what = "cannot run";
     let Some(path) = program::find(name, std::env::var_os("PATH").as_deref()) else {
         let why = "not found in any directory of PATH";

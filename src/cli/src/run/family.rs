@@ -17,17 +17,18 @@ use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 use tmpshim_core::event::{Event, append};
 use tmpshim_core::name;
-use tmpshim_core::settings::{Log, Settings, TABLE};
+use tmpshim_core::settings::{Log, Settings, TABLE, is_ours};
 use tmpshim_core::state;
 
 use crate::state::{Directory, FAMILY, Objection, places};
 use crate::sweep::sweeper::{Said, Sweeper};
 
-/// The settings that it needs, as the program will find them: from flags, else from the environment.
+/// The settings as the program will find them: from flags, else from the environment.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
+    /// Also those that are none.
+    all: Vec<(OsString, OsString)>,
     shim: OsString,
-    tmpfile: OsString,
     state: OsString,
     log: OsString,
 }
@@ -48,22 +49,36 @@ impl Wishes {
             let flag = flags.iter().find(|(name, _)| *name == variable).map(|(_, value)| value.clone());
             flag.or_else(|| std::env::var_os(variable)).unwrap_or_default()
         };
+        let listed = TABLE.iter().map(|setting| (OsString::from(setting.variable), wish(setting.variable)));
+        let is_listed = |name: &OsString| TABLE.iter().any(|setting| *name == setting.variable);
+        let unknown = std::env::vars_os().filter(|(name, _)| is_ours(name.as_bytes()) && !is_listed(name));
         Self {
+            all: listed.filter(|(_, value)| !value.is_empty()).chain(unknown).collect(),
             shim: wish("TMPSHIM"),
-            tmpfile: wish("TMPSHIM_TMPFILE"),
             state: wish("TMPSHIM_STATE_DIR"),
             log: wish("TMPSHIM_LOG"),
         }
     }
 
+    /// What the supervisor goes by, with the family's state directory. Once a process: they live as long as that. `problem`
+    /// is told of values that are not accepted.
+    pub(super) fn settings(&self, state: Option<&Path>, mut problem: impl FnMut(&str)) -> Settings<'static> {
+        let mut settings = Settings::DEFAULT;
+        let for_ever = |text: &OsStr| -> &'static [u8] { text.as_bytes().to_vec().leak() };
+        for (variable, value) in &self.all {
+            if let Err(refused) = settings.set(for_ever(variable), for_ever(value)) {
+                problem(&String::from_utf8_lossy(refused.describe().as_bytes()));
+            }
+        }
+        if let Some(state) = state {
+            settings.state_directory = for_ever(state.as_os_str());
+        }
+        settings
+    }
+
     /// Where this user's state is to be; nothing where it was not said.
     pub(super) fn state(&self) -> Option<PathBuf> {
         (!self.state.is_empty()).then(|| PathBuf::from(&self.state))
-    }
-
-    /// Whether anything is to be done about O_TMPFILE.
-    pub(super) fn want_files(&self) -> bool {
-        self.shim != "off" && self.tmpfile != "off"
     }
 
     /// Whether the library will do anything, and would not have to say that the directory it was given is none.
@@ -161,7 +176,11 @@ fn sweep(directory: &Directory, log: &OsStr) -> Vec<u32> {
     let mut living = Vec::new();
     Sweeper::new(false, &mounts).directory(directory, &mut |said| match said {
         Said::Thing { record, header, outcome, .. } => {
-            Event::Cleaned { path: record.path.to_bytes(), outcome: *outcome }.write(log, header.program());
+            Event::Cleaned { path: record.path.to_bytes(), outcome: *outcome }.write(
+                log,
+                std::process::id(),
+                header.program(),
+            );
         }
         Said::Living { header, .. } => living.push(header.map_or(0, |header| header.owner().pid)),
         Said::Left { .. } => {}

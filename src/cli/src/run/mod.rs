@@ -2,9 +2,12 @@
 
 mod child;
 mod family;
+mod front;
 pub(crate) mod in_use;
 mod keeper;
 pub(crate) mod library;
+mod loaded;
+mod overseer;
 pub(crate) mod place;
 pub(crate) mod preload;
 pub(crate) mod program;
@@ -12,11 +15,17 @@ mod supervision;
 
 use std::env;
 
+use tmpshim_core::settings::{Cleanup, Settings, Tmpfile};
+use tmpshim_supervise::filter::Watch;
+
 use crate::arguments::{Engine, Run};
 use crate::failure::Failure;
 use crate::signals;
+use child::{Child, End, Order};
 use family::{Family, Wishes};
 use library::Staged;
+use loaded::Verification;
+use overseer::Household;
 use program::Reach;
 use supervision::Supervision;
 
@@ -29,7 +38,13 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     let caller = child::Caller::remember();
     let reach = Reach::of(&run.program[0]);
     let wishes = Wishes::of(&run.settings);
-    let supervision = supervise(&run, &reach, &wishes)?;
+    // Where the library is in the program, it complains.
+    let mut problems = String::new();
+    let settings = wishes.settings(None, |problem| problems += problem);
+    if run.engine == Engine::Notify || reach != Reach::Full {
+        anstream::eprint!("{problems}");
+    }
+    let supervision = supervise(&run, &reach, &settings)?;
     if let Some(warning) = reach.warning().filter(|_| supervision.is_none()) {
         anstream::eprintln!("tmpshim: warning: {warning}");
     }
@@ -50,37 +65,66 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     let mut family = None;
     if let Some(library) = &library {
         environment.push(("LD_PRELOAD", preload::merge(&library.path, env::var_os("LD_PRELOAD").as_deref())));
+    }
+    if library.is_some() || supervision.is_some() {
         family = Family::make(&wishes);
     }
     if let Some(family) = &family {
         environment.push(("TMPSHIM_STATE_DIR", family.path().into()));
     }
-    let (installer, listener) = supervision.map(Supervision::split).unzip();
-    let child = child::Child::start(&run.program, environment, caller, installer);
-    let supervisor = if child.is_ok() { listener.and_then(supervision::Listener::start) } else { None };
-    let ended = child.map(child::Child::end);
-    if let Some(supervisor) = supervisor {
-        supervisor.settle();
+    if supervision.is_none() && wants_supervisor(run.engine, &reach) {
+        // The library would start us again for a Go program, in vain and for ever (T9).
+        environment.push(("TMPSHIM_REEXEC", "off".into()));
     }
-    clean_up(library.as_ref(), family.as_ref());
-    Ok(match ended? {
-        child::End::Status(status) => status,
-        child::End::Signal(signal) => signals::end_by(signal),
+    let verifies = reach == Reach::Full && library.is_some() && settings.enabled;
+    let verify = |pid| verifies.then(|| Verification::begin(pid));
+    let order = Order { command: &run.program, name: run.name.as_ref(), environment };
+    let not_started = |error| child::not_started(&run.program[0], &error);
+
+    let (library, family) = (library.as_ref(), family.as_ref());
+    let ended = if let Some(supervision) = supervision {
+        let settings = wishes.settings(family.map(Family::path), |_| {});
+        let household = Household { order, settings, library, family };
+        overseer::start(household, caller, supervision).and_then(|front| {
+            let program = front.started().map_err(|errno| not_started(std::io::Error::from_raw_os_error(errno)))?;
+            Ok(front.end(program, verify(program)))
+        })
+    } else {
+        Child::start(order, caller, None).map_err(not_started).map(|child| {
+            let verification = verify(child.pid());
+            front::Ended { end: child.end(verification), is_seen_to: false }
+        })
+    };
+    if !ended.as_ref().is_ok_and(|ended| ended.is_seen_to) {
+        clean_up(library, family);
+    }
+    Ok(match ended?.end {
+        End::Status(status) => status,
+        End::Signal(signal) => signals::end_by(signal),
     })
 }
 
-/// Prepares a supervisor where the program needs one. Where it cannot be had, says why, and goes on without only if the
-/// library helps instead or the user wants it so (S5).
-fn supervise(run: &Run, reach: &Reach, wishes: &Wishes) -> Result<Option<Supervision>, Failure> {
-    let wanted = match run.engine {
-        Engine::Auto => matches!(reach, Reach::Static(_) | Reach::Go(_)),
+/// Whether a supervisor is to be had, if the settings give it something to do.
+fn wants_supervisor(engine: Engine, reach: &Reach) -> bool {
+    match engine {
+        // A program that is to gain rights cannot, under a filter that was put on without any.
+        Engine::Auto => !matches!(reach, Reach::SetUid(_)) || !Supervision::costs_rights(),
         Engine::Preload => false,
         Engine::Notify => true,
+    }
+}
+
+/// Prepares a supervisor. Where it cannot be had, says why, and goes on without only if the library helps instead or the
+/// user wants it so (S5).
+fn supervise(run: &Run, reach: &Reach, settings: &Settings<'_>) -> Result<Option<Supervision>, Failure> {
+    let watch = Watch {
+        files: settings.enabled && settings.tmpfile != Tmpfile::Off,
+        directories: settings.enabled && !settings.track.is_empty() && settings.cleanup != Cleanup::Off,
     };
-    if !wanted || !wishes.want_files() {
+    if !wants_supervisor(run.engine, reach) || watch == Watch::default() {
         return Ok(None);
     }
-    let refusal = match Supervision::prepare() {
+    let refusal = match Supervision::prepare(watch, run.killable) {
         Ok(supervision) => {
             if Supervision::costs_rights() {
                 anstream::eprintln!(

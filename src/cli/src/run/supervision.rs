@@ -1,21 +1,23 @@
-//! The supervisor of a program that no library reaches: a process beside it, which lives as long as anybody who has the
-//! filter, also when this one is gone.
+//! Running a program under a supervisor: three processes. This one, the front, passes signals on and ends as the program
+//! ends (front.rs). Its child, the overseer, is the program's parent, answers its calls, and stays as long as anybody who
+//! has the filter (overseer.rs): an ancestor may read the program's memory where Yama forbids it to others, and must not
+//! stop when the terminal stops the program.
 
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use libc::sock_filter;
-use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::{Errno, read, write};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tmpshim_supervise::filter::{self, Watch};
 use tmpshim_supervise::install::{self, Refusal};
-use tmpshim_supervise::notify;
+use tmpshim_supervise::listener::socket_pair;
 
-use super::keeper;
+use super::child::End;
 
-/// A filter that this system accepts, and the way its listener takes from the program to the supervisor.
+/// A filter that this system accepts, and the way its listener takes from the program to the overseer.
 pub(super) struct Supervision {
     filter: Vec<sock_filter>,
+    killable: bool,
     sender: OwnedFd,
     receiver: OwnedFd,
 }
@@ -23,25 +25,20 @@ pub(super) struct Supervision {
 /// What the program's process does before its first exec.
 pub(super) struct Installer {
     filter: Vec<sock_filter>,
+    killable: bool,
     sender: OwnedFd,
 }
 
 /// Where the listener arrives.
-pub(super) struct Listener(OwnedFd);
-
-/// The running supervisor.
-pub(super) struct Supervisor {
-    pid: Pid,
-    control: OwnedFd,
-}
+pub(super) struct Receiver(OwnedFd);
 
 impl Supervision {
-    /// Tries everything beforehand, so that a program is not started in vain.
-    pub(super) fn prepare() -> Result<Self, Refusal> {
-        let filter = filter::program(Watch::default());
+    /// Tries everything beforehand, so that a program is not started in vain. Without `killable`, as on Linux before 5.19.
+    pub(super) fn prepare(watch: Watch, killable: bool) -> Result<Self, Refusal> {
+        let filter = filter::program(watch);
         install::probe(&filter)?;
-        let (sender, receiver) = notify::socket_pair().map_err(Refusal::Other)?;
-        Ok(Self { filter, sender, receiver })
+        let (sender, receiver) = socket_pair().map_err(Refusal::Other)?;
+        Ok(Self { filter, killable, sender, receiver })
     }
 
     /// Whether set-uid programs, which could do so now, will no longer gain rights.
@@ -50,67 +47,100 @@ impl Supervision {
     }
 
     /// What goes into the program's process, and what stays.
-    pub(super) fn split(self) -> (Installer, Listener) {
-        (Installer { filter: self.filter, sender: self.sender }, Listener(self.receiver))
+    pub(super) fn split(self) -> (Installer, Receiver) {
+        let Self { filter, killable, sender, receiver } = self;
+        (Installer { filter, killable, sender }, Receiver(receiver))
     }
 }
 
 impl Installer {
     /// Async-signal-safe.
     pub(super) fn install(&self) -> Result<(), Errno> {
-        let listener = install::install(&self.filter)?;
-        install::send(self.sender.as_fd(), listener.as_fd())
+        let (listener, killable) = install::install(&self.filter, self.killable)?;
+        install::send(self.sender.as_fd(), (listener.as_fd(), killable))
     }
 }
 
-impl Listener {
-    /// Starts the supervisor of a program that has been started. Where that fails, nobody listens, and what the program
-    /// asks for is refused with ENOSYS.
-    pub(super) fn start(self) -> Option<Supervisor> {
-        let started = self.try_start();
-        if let Err(error) = &started {
-            anstream::eprintln!("tmpshim: warning: no supervisor: {error}; O_TMPFILE fails in the program");
-        }
-        started.ok()
+impl Receiver {
+    /// The listener, and whether nothing but a fatal signal interrupts a call that was received.
+    pub(super) fn receive(self) -> Result<(OwnedFd, bool), Errno> {
+        install::receive(self.0.as_fd())
+    }
+}
+
+/// What the overseer tells the front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// The program could not be started.
+    NotStarted(i32),
+    Started(Pid),
+    /// By this signal.
+    Stopped(i32),
+    /// And whether nobody is left, and all is cleaned up: then the overseer ends now.
+    Ended(End, bool),
+}
+
+const WORDS: usize = 3;
+
+impl News {
+    /// Sends it; the front may be gone.
+    pub(super) fn send(self, socket: BorrowedFd<'_>) {
+        let words: [i32; WORDS] = match self {
+            Self::NotStarted(errno) => [0, errno, 0],
+            Self::Started(pid) => [1, pid.as_raw_nonzero().get(), 0],
+            Self::Stopped(signal) => [2, signal, 0],
+            Self::Ended(End::Status(status), alone) => [if alone { 4 } else { 3 }, 0, status.into()],
+            Self::Ended(End::Signal(signal), alone) => [if alone { 4 } else { 3 }, 1, signal],
+        };
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let _ = rustix::net::send(socket, &bytes, rustix::net::SendFlags::NOSIGNAL);
     }
 
-    fn try_start(self) -> Result<Supervisor, Errno> {
-        let listener = install::receive(self.0.as_fd())?;
-        let (control, theirs) = notify::socket_pair()?;
-        // SAFETY: this process has a single thread, so the child may do whatever this one may.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            keeper::detach(&[listener.as_raw_fd(), theirs.as_raw_fd()]);
-            fill_standard_descriptors();
-            if let Some(supervisor) = notify::Supervisor::new(listener, theirs) {
-                supervisor.serve();
+    /// Waits for the next; nothing where the overseer is gone.
+    pub(super) fn receive(socket: BorrowedFd<'_>) -> Option<Self> {
+        let mut bytes = [0u8; WORDS * 4];
+        loop {
+            match rustix::io::read(socket, &mut bytes) {
+                Err(Errno::INTR) => {}
+                Ok(length) if length == bytes.len() => break,
+                _ => return None,
             }
-            // SAFETY: _exit(2) ends the process and nothing else: the parent's buffers are not the child's to flush.
-            unsafe { libc::_exit(0) }
         }
-        let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or(Errno::AGAIN)?;
-        Ok(Supervisor { pid, control })
+        let word = |index: usize| i32::from_ne_bytes(std::array::from_fn(|byte| bytes[index * 4 + byte]));
+        let end = || if word(1) == 0 { End::Status(word(2) as u8) } else { End::Signal(word(2)) };
+        Some(match word(0) {
+            0 => Self::NotStarted(word(1)),
+            1 => Self::Started(Pid::from_raw(word(1))?),
+            2 => Self::Stopped(word(1)),
+            kind => Self::Ended(end(), kind == 4),
+        })
     }
 }
 
-/// So that no message of ours, should there ever be one, lands in a file of the program's that got such a number.
-fn fill_standard_descriptors() {
-    while let Ok(null) = openat(CWD, "/dev/null", OFlags::RDWR, Mode::empty()) {
-        if null.as_raw_fd() > libc::STDERR_FILENO {
-            break;
-        }
-        // Open to the end of this process.
-        let _ = null.into_raw_fd();
-    }
+/// The process, so that a signal reaches it and nobody who gets its number later.
+pub(super) fn handle_of(pid: Pid) -> Option<OwnedFd> {
+    pidfd_open(pid, PidfdFlags::empty()).ok()
 }
 
-impl Supervisor {
-    /// After the program's end: returns when the supervisor is gone, too, or knows of somebody who still needs it.
-    pub(super) fn settle(self) {
-        let asked = write(&self.control, &[1]).is_ok();
-        if asked && matches!(read(&self.control, &mut [0]), Ok(1)) {
-            return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s4_news_arrive_as_they_were_sent() {
+        let (ours, theirs) = socket_pair().unwrap();
+        for news in [
+            News::NotStarted(libc::ENOENT),
+            News::Started(rustix::process::getpid()),
+            News::Stopped(libc::SIGTSTP),
+            News::Ended(End::Status(255), false),
+            News::Ended(End::Status(0), true),
+            News::Ended(End::Signal(libc::SIGKILL), true),
+        ] {
+            news.send(ours.as_fd());
+            assert_eq!(News::receive(theirs.as_fd()), Some(news));
         }
-        let _ = waitpid(Some(self.pid), WaitOptions::empty());
+        drop(ours);
+        assert_eq!(News::receive(theirs.as_fd()), None);
     }
 }

@@ -192,6 +192,14 @@ impl<'a> Sweeper<'a> {
         Judgement { outcome, stays }
     }
 
+    /// Removes a directory that this process answers for, as a sweep would.
+    pub(crate) fn remove(&mut self, record: &Record<'_>, contents: bool) -> Outcome {
+        if self.mounted(record.path.to_bytes()).is_some() {
+            return Outcome::Stuck(Stuck::Mounted);
+        }
+        self.act(record, contents, 0)
+    }
+
     fn act(&mut self, record: &Record<'_>, contents: bool, created: u64) -> Outcome {
         if self.dry {
             self.cleaner.foretell(record, contents, created)

@@ -22,11 +22,10 @@ use crate::tracker::{Entry, Ticket, Tracker};
 use core::ffi::{CStr, c_char};
 use rustix::fd::{AsFd, BorrowedFd, RawFd};
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom, fchmod, fcntl_getfl, fstat, linkat, renameat_with, seek,
-    unlinkat,
+    AtFlags, CWD, Mode, OFlags, RenameFlags, SeekFrom, fchmod, fstat, linkat, renameat_with, seek, unlinkat,
 };
-use rustix::io::{Errno, FdFlags, fcntl_getfd};
-use source::Source;
+use rustix::io::Errno;
+use source::{Descriptor, Source};
 
 /// Whether an error of the program's own linkat may mean that its file has no name any more.
 pub fn may_be_ours(refusal: Errno) -> bool {
@@ -43,12 +42,12 @@ pub fn may_be_ours(refusal: Errno) -> bool {
 /// # Safety
 /// `path` can be read up to its NUL.
 #[inline(never)]
-pub unsafe fn publish(
-    source: &mut Source,
+pub unsafe fn publish<D: Descriptor>(
+    source: &Source<D>,
     directory: RawFd,
     path: *const c_char,
     next: &Next,
-    tracker: &Tracker,
+    tracker: Option<&Tracker>,
 ) -> Result<(), Errno> {
     match sys::exists(directory, path) {
         Ok(()) => return Err(Errno::EXIST),
@@ -76,10 +75,9 @@ pub unsafe fn publish(
 }
 
 /// Whether file and target lie on different mounts, which linkat(2) does not cross.
-fn is_elsewhere(source: &Source, parent: &Fd) -> bool {
-    let Some(number) = source.fd else { return false };
-    // SAFETY: the program's own descriptor, in the middle of its own call.
-    let (one, other) = (identity::mount_of(unsafe { sys::borrow(number) }), identity::mount_of(parent.as_fd()));
+fn is_elsewhere<D: Descriptor>(source: &Source<D>, parent: &Fd) -> bool {
+    let Some(descriptor) = &source.descriptor else { return false };
+    let (one, other) = (identity::mount_of(descriptor.file()), identity::mount_of(parent.as_fd()));
     one.is_some() && other.is_some() && one != other
 }
 
@@ -109,35 +107,35 @@ impl Drop for Hidden<'_> {
     }
 }
 
-fn publish_copy(source: &mut Source, parent: &Fd, name: &CStr, tracker: &Tracker) -> Result<(), Errno> {
-    let original = open_original(source)?;
+fn publish_copy<D: Descriptor>(
+    source: &Source<D>,
+    parent: &Fd,
+    name: &CStr,
+    tracker: Option<&Tracker>,
+) -> Result<(), Errno> {
+    // Another process's: native linkat could give it a name, we cannot reach it.
+    let descriptor = source.descriptor.as_ref().ok_or(Errno::NOENT)?;
+    let original = open_original(descriptor)?;
     let hidden = Name::fresh(Kind::Publishing)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let ticket = tracker.announce(parent.as_fd(), b"", &hidden, Entry::File { mode: None });
+    let ticket = tracker.and_then(|tracker| tracker.announce(parent.as_fd(), b"", &hidden, Entry::File { mode: None }));
     let hidden = Hidden { directory: parent.as_fd(), name: hidden, ticket };
     let file = openat(parent, hidden.name.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
     // Opened while its owner may still write to it, whatever mode it is going to have.
-    let moved = source.fd.map(|fd| Moved::prepare(fd, parent, hidden.name.as_c_str())).transpose()?;
+    let moved = Moved::prepare(descriptor, parent, hidden.name.as_c_str())?;
     copy::copy(&original, &file)?;
     give_name(parent, hidden.name.as_c_str(), name)?;
     drop((original, file));
-    let settled = moved.map(|moved| moved.choose(parent, name));
+    let moved = moved.choose(parent, name);
     // With nothing open through it: high-level FUSE servers would only rename it.
     drop(hidden);
-    if let Some(moved) = settled {
-        moved.settle();
-    }
+    moved.settle();
     Ok(())
 }
 
-fn open_original(source: &mut Source) -> Result<Fd, Errno> {
-    if let Some(fd) = source.fd {
-        // SAFETY: the program's own descriptor, in the middle of its own call.
-        let fd = unsafe { sys::borrow(fd) };
-        return copy::open_again_whatever_its_mode(fd_path(fd).as_c_str().ok_or(Errno::NOENT)?, fd);
-    }
-    // Another process's: native linkat could give it a name, we cannot reach it.
-    Err(Errno::NOENT)
+fn open_original<D: Descriptor>(descriptor: &D) -> Result<Fd, Errno> {
+    let file = descriptor.file();
+    copy::open_again_whatever_its_mode(fd_path(file).as_c_str().ok_or(Errno::NOENT)?, file)
 }
 
 /// Makes the finished copy appear under its name, in one step and never in the place of something else.
@@ -155,14 +153,21 @@ fn give_name(parent: &Fd, hidden: &CStr, name: &CStr) -> Result<(), Errno> {
 
 /// T6: the file still has its hidden name, so the kernel can link it as it is.
 #[inline(never)]
-fn publish_kept(source: &Source, parent: &Fd, name: &CStr, tracker: &Tracker) -> Result<(), Errno> {
+fn publish_kept<D: Descriptor>(
+    source: &Source<D>,
+    parent: &Fd,
+    name: &CStr,
+    tracker: Option<&Tracker>,
+) -> Result<(), Errno> {
     let link = source.link.as_bytes();
     // Not our record: a file that came from another process. Native linkat has seen it, and so it is its answer.
+    let tracker = tracker.ok_or(Errno::NOENT)?;
     let mode = tracker.mode_of_file(link).ok_or(Errno::NOENT)?;
     let mut hidden = Text::<PATH_MAX>::new().also(link);
     let hidden = hidden.as_c_str().ok_or(Errno::NAMETOOLONG)?;
     linkat(CWD, hidden, parent, name, AtFlags::empty())?;
-    let moved = source.fd.and_then(|fd| Moved::prepare(fd, parent, name).ok());
+    let descriptor = source.descriptor.as_ref();
+    let moved = descriptor.and_then(|descriptor| Moved::prepare(descriptor, parent, name).ok());
     if let Some(moved) = &moved
         && let Some(mode) = mode.and_then(|mode| created_mode(hidden, mode))
         // Not where the program has widened it already, in a way that we have not seen.
@@ -189,30 +194,26 @@ fn created_mode(hidden: &CStr, mode: u32) -> Option<u32> {
 }
 
 /// The program's descriptor on its way to another open file: same access mode, flags, offset and number.
-struct Moved {
-    number: RawFd,
+struct Moved<'a, D> {
+    from: &'a D,
     to: Fd,
     flags: OFlags,
     close_on_exec: bool,
 }
 
-impl Moved {
-    fn prepare(number: RawFd, directory: &Fd, name: &CStr) -> Result<Self, Errno> {
-        // SAFETY: the program's own descriptor, in the middle of its own call.
-        let fd = unsafe { sys::borrow(number) };
+impl<'a, D: Descriptor> Moved<'a, D> {
+    fn prepare(from: &'a D, directory: &Fd, name: &CStr) -> Result<Self, Errno> {
         let creation = OFlags::CREATE | OFlags::EXCL | OFlags::TMPFILE | OFlags::TRUNC | OFlags::NOCTTY;
-        let flags = fcntl_getfl(fd)?.difference(creation) | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let close_on_exec = fcntl_getfd(fd)?.contains(FdFlags::CLOEXEC);
+        let (flags, close_on_exec) = from.flags()?;
+        let flags = flags.difference(creation) | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let to = openat(directory, name, flags, Mode::empty())?;
-        let moved = Self { number, to, flags, close_on_exec };
+        let moved = Self { from, to, flags, close_on_exec };
         moved.take_offset();
         Ok(moved)
     }
 
     fn take_offset(&self) {
-        // SAFETY: as in `prepare`.
-        let fd = unsafe { sys::borrow(self.number) };
-        if let Ok(offset) = seek(fd, SeekFrom::Current(0)) {
+        if let Some(offset) = self.from.offset() {
             let _ = seek(&self.to, SeekFrom::Start(offset));
         }
     }
@@ -230,8 +231,7 @@ impl Moved {
         self
     }
 
-    /// In one step: at no time is the number closed or somebody else's.
     fn settle(self) {
-        let _ = sys::dup3(self.to.as_fd(), self.number, if self.close_on_exec { libc::O_CLOEXEC } else { 0 });
+        self.from.replace(self.to.as_fd(), self.close_on_exec);
     }
 }

@@ -44,6 +44,14 @@ pub const fn openat2_takes(flags: u64, mode: u64) -> bool {
     flags & !KNOWN_FLAGS == 0 && mode & !0o7777 == 0
 }
 
+/// The question whether a supervisor of ours is above: an open of the null path with [`QUESTION_FLAGS`] in this directory,
+/// which no kernel can open ("tmps", negative: no descriptor and not AT_FDCWD). The kernel itself says EFAULT.
+pub const QUESTION_DIRECTORY: i32 = -0x746d_7073;
+/// The flags of that open, with which every filter of ours stops it.
+pub const QUESTION_FLAGS: i32 = libc::O_TMPFILE | libc::O_RDWR;
+/// What the supervisor answers.
+pub const QUESTION_ANSWER: Errno = Errno::ALREADY;
+
 /// What to do about an O_TMPFILE open that the filesystem refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {

@@ -1,0 +1,50 @@
+//! A call of a program in another user namespace, answered by a process that enters it: only a process with one thread
+//! may do that, and what it may do afterwards counts in there.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::rights::become_for_good;
+use crate::supervisor::{Job, Supervisor};
+use crate::target::{Status, Target};
+
+/// Answers; returns when that is done, or is left to the kernel because it cannot be.
+pub(crate) fn answer(supervisor: &Supervisor, id: u64, target: &Target, job: &Job) {
+    let Ok(namespace) = File::open(format!("/proc/{}/ns/user", target.thread)) else {
+        return supervisor.listener.let_go(id);
+    };
+    // SAFETY: the child has one thread, takes no lock that another thread of ours may have held (no tracker), and libc
+    // keeps its allocator usable there.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        act(supervisor, id, target, job, &namespace);
+        // SAFETY: _exit(2) ends the process and nothing else.
+        unsafe { libc::_exit(0) }
+    }
+    // Whoever reaps our children may have been quicker: then it has ended.
+    if let Some(pid) = Pid::from_raw(child).filter(|_| child > 0)
+        && let Ok(end) = pidfd_open(pid, PidfdFlags::empty())
+    {
+        while poll(&mut [PollFd::new(&end, PollFlags::IN)], None).is_err() {}
+    }
+    // Where it ended without an answer, the program must not wait for ever.
+    supervisor.listener.let_go(id);
+}
+
+fn act(supervisor: &Supervisor, id: u64, target: &Target, job: &Job, namespace: &File) {
+    let entered = move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User)).is_ok();
+    // Both as they look from there.
+    let own = Status::of(std::process::id());
+    let outcome = entered.then_some(()).and_then(|()| {
+        let (own, status) = (own?, target.status()?);
+        become_for_good(target, &status, &own.rights)?;
+        Some(job.run(supervisor, id, None))
+    });
+    if let Some(outcome) = outcome {
+        supervisor.respond(id, target, outcome);
+    }
+}

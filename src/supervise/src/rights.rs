@@ -1,0 +1,221 @@
+//! What decides what a thread may do with a file, taken on by one of ours for the time of a call, so that the supervisor
+//! never does for a program what the program could not do itself (S2).
+//!
+//! Credentials belong to a thread in Linux; libc's functions, which would change them in all threads, are gone around.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::process::{chroot, fchdir, umask};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+
+use crate::target::{Status, Target};
+
+/// What decides it, but for root and umask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rights {
+    /// Real, effective, saved, and the one that counts for files. Some FUSE mounts look at the first three.
+    pub(crate) users: [u32; 4],
+    pub(crate) groups: [u32; 4],
+    /// In order.
+    pub(crate) more_groups: Vec<u32>,
+    /// The effective ones.
+    pub(crate) capabilities: u64,
+    /// Inode of the user namespace in which they count.
+    pub(crate) namespace: u64,
+}
+
+/// A thread of ours with a root and an umask of its own, and with what it needs to become itself again.
+pub(crate) struct Hand {
+    own: Rights,
+    sets: CapabilitySets,
+    root: OwnedFd,
+}
+
+/// Why a thread did not come to act for somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It is as it was: these rights are not to be had.
+    Unavailable,
+    /// It must not be used any more.
+    Lost,
+}
+
+impl Hand {
+    /// Makes the calling thread one; nothing where it cannot be.
+    pub(crate) fn new() -> Option<Self> {
+        // SAFETY: unshare(2) of root, directory and umask concerns nothing but where relative paths begin, and this
+        // thread uses none.
+        if unsafe { libc::unshare(libc::CLONE_FS) } != 0 {
+            return None;
+        }
+        // So that what was given up for a call can be had back after it.
+        // SAFETY: a flag of the calling thread; no memory is touched.
+        unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) };
+        let own = Status::of(rustix::thread::gettid().as_raw_nonzero().get() as u32)?.rights;
+        let root = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        Some(Self { own, sets: capabilities(None).ok()?, root })
+    }
+
+    pub(crate) fn rights(&self) -> &Rights {
+        &self.own
+    }
+
+    /// Does `work` with the root, umask and rights of the target, in its user namespace, which is ours.
+    pub(crate) fn act_as<T>(&self, target: &Target, status: &Status, work: impl FnOnce() -> T) -> Result<T, Trouble> {
+        let wanted = &status.rights;
+        let has_rights = *wanted == self.own;
+        if wanted.namespace != self.own.namespace || wanted.capabilities & !self.own.capabilities != 0 {
+            return Err(Trouble::Unavailable);
+        }
+        umask(Mode::from_raw_mode(status.umask));
+        let entered = target.is_at_home || enter(&target.root).is_some();
+        let taken_on = entered && (has_rights || take_on(wanted, &self.own, self.sets).is_some());
+        let done = taken_on.then(work);
+        let is_itself =
+            (has_rights || self.put_off(wanted).is_some()) && (target.is_at_home || self.go_home().is_some());
+        match done {
+            _ if !is_itself => Err(Trouble::Lost),
+            Some(done) => Ok(done),
+            None => Err(Trouble::Unavailable),
+        }
+    }
+
+    fn put_off(&self, wanted: &Rights) -> Option<()> {
+        // The permitted ones were kept, and the order is that of taking on, backwards.
+        let all = CapabilitySets { effective: self.sets.permitted, ..self.sets };
+        set_capabilities(None, all).ok()?;
+        set_ids(&self.own, wanted)?;
+        set_capabilities(None, self.sets).ok()
+    }
+
+    fn go_home(&self) -> Option<()> {
+        enter(&self.root)
+    }
+}
+
+fn enter(root: &OwnedFd) -> Option<()> {
+    fchdir(root).ok()?;
+    chroot(".").ok()
+}
+
+/// `own` are the rights until here, with these capability sets.
+fn take_on(wanted: &Rights, own: &Rights, sets: CapabilitySets) -> Option<()> {
+    set_ids(wanted, own)?;
+    let effective = CapabilitySet::from_bits_retain(wanted.capabilities);
+    set_capabilities(None, CapabilitySets { effective, ..sets }).ok()
+}
+
+/// Users and groups.
+fn set_ids(wanted: &Rights, current: &Rights) -> Option<()> {
+    let done = |answer: libc::c_long| (answer == 0).then_some(());
+    if wanted.more_groups != current.more_groups {
+        // SAFETY: the call reads `more_groups`, as many as it says.
+        done(unsafe { libc::syscall(libc::SYS_setgroups, wanted.more_groups.len(), wanted.more_groups.as_ptr()) })?;
+    }
+    for (wanted, current, set_three, set_one) in [
+        (wanted.groups, current.groups, libc::SYS_setresgid, libc::SYS_setfsgid),
+        (wanted.users, current.users, libc::SYS_setresuid, libc::SYS_setfsuid),
+    ] {
+        if wanted == current {
+            continue;
+        }
+        let [real, effective, saved, for_files] = wanted;
+        // SAFETY: numbers only.
+        done(unsafe { libc::syscall(set_three, real, effective, saved) })?;
+        if for_files != effective {
+            // It answers with the one before, so only asking again tells.
+            // SAFETY: numbers only.
+            let now = unsafe {
+                libc::syscall(set_one, for_files);
+                libc::syscall(set_one, u32::MAX)
+            };
+            (now as u32 == for_files).then_some(())?;
+        }
+    }
+    Some(())
+}
+
+/// For good, in a process of its own with one thread, which has entered the target's user namespace: its root, umask and
+/// rights. `status` and `own` as seen from there.
+pub(crate) fn become_for_good(target: &Target, status: &Status, own: &Rights) -> Option<()> {
+    enter(&target.root)?;
+    umask(Mode::from_raw_mode(status.umask));
+    // SAFETY: a flag of the calling thread; no memory is touched.
+    unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) };
+    let sets = capabilities(None).ok()?;
+    let wanted = &status.rights;
+    if CapabilitySet::from_bits_retain(wanted.capabilities).difference(sets.permitted) != CapabilitySet::empty() {
+        return None;
+    }
+    take_on(wanted, own, sets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Place;
+    use std::os::fd::AsFd;
+
+    /// In a thread of its own, since what it changes is the thread's.
+    fn in_a_thread(test: impl FnOnce() + Send) {
+        std::thread::scope(|scope| scope.spawn(test).join().unwrap());
+    }
+
+    fn here() -> Target {
+        let root = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        Target::of(std::process::id(), Place::of(root.as_fd()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn s2_a_thread_acts_with_other_rights_and_is_itself_again() {
+        in_a_thread(|| {
+            let hand = Hand::new().unwrap();
+            if hand.own.users[1] != 0 {
+                return eprintln!("not shown: it takes root");
+            }
+            let own = hand.own.clone();
+            let wanted = Rights {
+                users: [1001, 1002, 1003, 1002],
+                groups: [2001, 2002, 2003, 2003],
+                more_groups: vec![7, 8],
+                capabilities: 0,
+                ..own.clone()
+            };
+            let now = || Status::of(rustix::thread::gettid().as_raw_nonzero().get() as u32).unwrap();
+            for wanted in [
+                wanted.clone(),
+                Rights { capabilities: 1 << 1, ..wanted.clone() },
+                Rights { users: [0, 0, 0, 1001], capabilities: 0, ..own.clone() },
+                Rights { capabilities: own.capabilities & !(1 << 1), ..own.clone() },
+                own.clone(),
+            ] {
+                let status = Status { process: 1, umask: 0o27, rights: wanted.clone() };
+                let seen = hand.act_as(&here(), &status, now).unwrap();
+                assert_eq!((seen.rights, seen.umask), (wanted, 0o27));
+                assert_eq!(now().rights, own);
+            }
+            let more = Rights { capabilities: own.capabilities | 1 << 60, ..own.clone() };
+            let status = Status { process: 1, umask: 0, rights: more };
+            assert_eq!(hand.act_as(&here(), &status, now), Err(Trouble::Unavailable));
+            assert_eq!(now().rights, own);
+        });
+    }
+
+    #[test]
+    fn s2_a_thread_enters_another_root_and_comes_home() {
+        in_a_thread(|| {
+            let hand = Hand::new().unwrap();
+            if hand.own.users[1] != 0 {
+                return eprintln!("not shown: it takes root");
+            }
+            let root = openat(CWD, "/dev", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+            let target = Target { root, is_at_home: false, ..here() };
+            let status = Status { process: 1, umask: 0, rights: hand.own.clone() };
+            let exists = || (std::fs::exists("/null").unwrap(), std::fs::exists("/dev/null").unwrap());
+            assert_eq!(hand.act_as(&target, &status, exists), Ok((true, false)));
+            assert_eq!(exists(), (false, true));
+        });
+        assert!(std::fs::exists("/dev/null").unwrap(), "the other threads stay where they are");
+    }
+}

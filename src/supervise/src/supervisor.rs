@@ -1,0 +1,466 @@
+//! Taking calls and answering them: any number of threads, of which one at a time waits for the next call and the others
+//! are busy with theirs, so that a slow filesystem holds up nobody but who uses it.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use libc::seccomp_notif;
+use parking_lot::{Condvar, Mutex, RwLock};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use tmpshim_core::event::Event;
+use tmpshim_core::journal::Entry;
+use tmpshim_core::settings::{Cleanup, Settings};
+use tmpshim_core::tmpfile::Made;
+use tmpshim_core::tmpfile::plan::QUESTION_ANSWER;
+use tmpshim_core::tmpfile::survey::Survey;
+use tmpshim_core::tracker::{Cleaned, Ending, Surroundings, Ticket, Tracker};
+
+use crate::call::{Call, call_of};
+use crate::directory::{self, Makers};
+use crate::listener::Listener;
+use crate::open::{self, Native};
+use crate::rights::{Hand, Trouble};
+use crate::target::{Place, Target};
+use crate::{elsewhere, link};
+
+pub use crate::directory::Clean;
+
+/// How many calls may be under way at once. More wait in the kernel.
+const THREADS: usize = 64;
+const STACK: usize = 256 << 10;
+
+/// What all its threads share. One in a process, in which nothing else tracks files.
+pub struct Supervisor {
+    pub(crate) listener: Listener,
+    pub(crate) settings: &'static Settings<'static>,
+    pub(crate) tracker: &'static Tracker,
+    pub(crate) survey: Survey,
+    pub(crate) makers: Makers,
+    natives: RwLock<HashSet<Native>>,
+    pub(crate) home: Place,
+    has_kept: AtomicBool,
+    unfinished: Unfinished,
+    /// Held by the thread that waits for the next call.
+    leader: Mutex<()>,
+    threads: AtomicUsize,
+    idle: AtomicUsize,
+    over: AtomicBool,
+    cleans: AtomicBool,
+}
+
+/// What the program gets.
+pub(crate) enum Answer {
+    /// The kernel's own answer to its own call: what it would have been without us.
+    Native,
+    /// What a filesystem with O_TMPFILE would have said.
+    Error(Errno),
+    /// 0, and what could not be done before the call was interrupted.
+    Done(Option<Replacement>),
+    /// A stand-in.
+    File { file: OwnedFd, close_on_exec: bool },
+}
+
+/// What a number of the program's is to refer to.
+pub(crate) struct Replacement {
+    pub(crate) number: u32,
+    pub(crate) file: OwnedFd,
+    pub(crate) close_on_exec: bool,
+}
+
+/// An answer, and what the log says of it, with the path in the program's own words.
+pub(crate) struct Outcome {
+    pub(crate) answer: Answer,
+    pub(crate) said: Option<(Said, Vec<u8>)>,
+}
+
+/// As [`Event`].
+#[derive(Clone, Copy)]
+pub(crate) enum Said {
+    StoodIn(Made),
+    CouldNotStandIn(Errno),
+    Published,
+    CouldNotPublish(Errno),
+}
+
+impl Outcome {
+    pub(crate) const NATIVE: Self = Self { answer: Answer::Native, said: None };
+}
+
+/// A call of ours, with all that has to be looked up before its target's rights are taken on.
+pub(crate) enum Job {
+    Open(open::Job),
+    Link(link::Job),
+    Directory(directory::Job),
+}
+
+impl Job {
+    /// In a thread, or process, with the target's root and rights.
+    pub(crate) fn run(&self, supervisor: &Supervisor, id: u64, tracker: Option<&Tracker>) -> Outcome {
+        match self {
+            Self::Open(job) => job.run(supervisor, tracker),
+            Self::Link(job) => job.run(supervisor, id, tracker),
+            Self::Directory(job) => job.run(supervisor, tracker),
+        }
+    }
+}
+
+static SETTINGS: OnceLock<Settings<'static>> = OnceLock::new();
+static TRACKER: Tracker = Tracker::new(Surroundings {
+    moved_in: || {},
+    settings: || SETTINGS.get().unwrap_or(&Settings::DEFAULT),
+    program: || b"tmpshim",
+    report: |cleaned: &Cleaned<'_>| {
+        let log = SETTINGS.get().map_or(Settings::DEFAULT.log, |settings| settings.log);
+        let event = Event::Cleaned { path: cleaned.path.to_bytes(), outcome: cleaned.outcome };
+        event.write(log, std::process::id(), b"tmpshim");
+    },
+});
+
+impl Supervisor {
+    /// For a program that has been started, whose filter's listener this is; `killable` if nothing but a fatal signal
+    /// interrupts a call that we have seen. The state directory is in the settings.
+    ///
+    /// # Errors
+    /// As eventfd(2) and openat(2).
+    pub fn new(
+        listener: Listener,
+        killable: bool,
+        settings: Settings<'static>,
+        clean: Clean,
+    ) -> Result<Arc<Self>, Errno> {
+        let root = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let home = Place::of(root.as_fd()).ok_or(Errno::NOSYS)?;
+        listener.wake_where_the_program_stops();
+        Ok(Arc::new(Self {
+            listener,
+            settings: SETTINGS.get_or_init(|| settings),
+            tracker: &TRACKER,
+            survey: Survey::new(),
+            makers: Makers::new(clean)?,
+            natives: RwLock::default(),
+            home,
+            has_kept: AtomicBool::new(false),
+            unfinished: Unfinished { killable, ..Unfinished::default() },
+            leader: Mutex::default(),
+            threads: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
+            cleans: AtomicBool::new(true),
+        }))
+    }
+
+    /// Begins to answer. Every signal must be blocked in the calling thread, so that none of the new ones gets any.
+    ///
+    /// # Errors
+    /// Where no thread can be had.
+    pub fn start(self: &Arc<Self>) -> std::io::Result<std::thread::JoinHandle<()>> {
+        self.add_thread()?;
+        let watching = Arc::clone(self);
+        std::thread::Builder::new().stack_size(STACK).spawn(move || watching.watch_directories())
+    }
+
+    fn add_thread(self: &Arc<Self>) -> std::io::Result<()> {
+        let own = Arc::clone(self);
+        self.threads.fetch_add(1, Ordering::Relaxed);
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+            own.work();
+            own.threads.fetch_sub(1, Ordering::Relaxed);
+        });
+        thread.map(drop).inspect_err(|_| {
+            self.threads.fetch_sub(1, Ordering::Relaxed);
+        })
+    }
+
+    /// One thread's life.
+    fn work(self: &Arc<Self>) {
+        let Some(hand) = Hand::new() else { return };
+        loop {
+            self.idle.fetch_add(1, Ordering::Relaxed);
+            let next = self.next();
+            let others = self.idle.fetch_sub(1, Ordering::Relaxed) - 1;
+            let Some((stopped, call)) = next else { return };
+            if others == 0 && self.threads.load(Ordering::Relaxed) < THREADS {
+                // Where there can be no more, the calls wait for this one.
+                let _ = self.add_thread();
+            }
+            let _turn = self.unfinished.take_turn(stopped.pid);
+            if self.handle(&hand, &stopped, &call) == Err(Trouble::Lost) {
+                // It may be anybody now. Another takes its place.
+                let _ = self.add_thread();
+                return;
+            }
+        }
+    }
+
+    /// The next call that is not answered at once; nothing when everybody who has the filter is gone. One thread at a time
+    /// waits here, and goes on waiting as long as the answers come at once: to wake another each time takes longer than
+    /// they do.
+    fn next(&self) -> Option<(seccomp_notif, Call)> {
+        let _leader = self.leader.lock();
+        loop {
+            match self.listener.receive() {
+                Ok(stopped) => {
+                    let call = if stopped.pid == 0 { None } else { call_of(&stopped) };
+                    match call {
+                        None => self.listener.let_go(stopped.id),
+                        Some(Call::Question) => {
+                            let _ = self.listener.answer(stopped.id, Err(QUESTION_ANSWER));
+                        }
+                        Some(Call::Open(open)) if open::is_known_native(stopped.pid, &open, self) => {
+                            self.listener.let_go(stopped.id);
+                        }
+                        Some(call) => return Some((stopped, call)),
+                    }
+                }
+                // A signal took the program away, and the call comes again; or nobody is left (since Linux 6.11).
+                Err(_) if self.listener.is_deserted() => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Answers one call.
+    fn handle(&self, hand: &Hand, stopped: &seccomp_notif, call: &Call) -> Result<(), Trouble> {
+        let id = stopped.id;
+        if self.unfinished.finish(stopped, &self.listener) {
+            return Ok(());
+        }
+        let answered = Target::of(stopped.pid, self.home).and_then(|target| self.try_handle(hand, id, call, &target));
+        match answered {
+            Some(Ok(interrupted)) => {
+                if let Some(done) = interrupted {
+                    self.unfinished.remember(stopped, done);
+                }
+                Ok(())
+            }
+            // Where anything is not as it should be, the kernel knows the error.
+            None => {
+                self.listener.let_go(id);
+                Ok(())
+            }
+            Some(Err(trouble)) => {
+                self.listener.let_go(id);
+                Err(trouble)
+            }
+        }
+    }
+
+    /// The answer that did not reach its program, if so.
+    fn try_handle(
+        &self,
+        hand: &Hand,
+        id: u64,
+        call: &Call,
+        target: &Target,
+    ) -> Option<Result<Option<Interrupted>, Trouble>> {
+        let tracker = target.is_at_home.then_some(self.tracker);
+        let job = match call {
+            Call::Open(open) => Job::Open(open::Job::prepare(target, open)?),
+            Call::Link(call) => Job::Link(link::Job::prepare(target, call, tracker)?),
+            Call::Directory(call) => Job::Directory(directory::Job::prepare(target, call, self)?),
+            Call::Question => return None,
+        };
+        let status = target.status()?;
+        // What was read until here was the program's own only if it still waits.
+        if !self.listener.is_waiting(id) {
+            return None;
+        }
+        if status.rights.namespace != hand.rights().namespace {
+            elsewhere::answer(self, id, target, &job);
+            return Some(Ok(None));
+        }
+        let room = (status.rights != *hand.rights()).then(|| Room::make(tracker));
+        let done = hand.act_as(target, &status, || {
+            drop(room);
+            job.run(self, id, tracker)
+        });
+        Some(done.map(|outcome| self.respond(id, target, outcome)))
+    }
+
+    /// Gives the answer, and says so on the log. What was done and did not reach the program because a signal took it away.
+    pub(crate) fn respond(&self, id: u64, target: &Target, outcome: Outcome) -> Option<Interrupted> {
+        let mut interrupted = None;
+        match outcome.answer {
+            Answer::Native => self.listener.let_go(id),
+            Answer::Error(error) => {
+                let _ = self.listener.answer(id, Err(error));
+            }
+            Answer::Done(replacement) => {
+                if self.listener.answer(id, Ok(())) == Err(Errno::NOENT) {
+                    interrupted = Some(Interrupted { replacement });
+                }
+            }
+            Answer::File { file, close_on_exec } => match self.listener.hand_over(id, file.as_fd(), close_on_exec) {
+                // Nobody waits for it: it has no name, or one that is reclaimed, and goes with us.
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => {
+                    let _ = self.listener.answer(id, Err(error));
+                }
+            },
+        }
+        if let Some((said, path)) = outcome.said {
+            self.say(target, said, &path);
+        }
+        interrupted
+    }
+
+    fn say(&self, target: &Target, said: Said, path: &[u8]) {
+        if matches!(said, Said::StoodIn(Made::Kept)) && !self.has_kept.swap(true, Ordering::Relaxed) {
+            self.makers.wake();
+        }
+        if self.settings.log == tmpshim_core::settings::Log::None {
+            return;
+        }
+        let event = match said {
+            Said::StoodIn(made) => Event::StoodIn { path, made },
+            Said::CouldNotStandIn(error) => Event::CouldNotStandIn { path, error },
+            Said::Published => Event::Published { path },
+            Said::CouldNotPublish(error) => Event::CouldNotPublish { path, error },
+        };
+        let process = target.status().map_or(target.thread, |status| status.process);
+        event.write(self.settings.log, process, &target.program());
+    }
+
+    pub(crate) fn has_kept_files(&self) -> bool {
+        self.has_kept.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_natives(&self) -> bool {
+        !self.natives.read().is_empty()
+    }
+
+    pub(crate) fn is_native(&self, native: &Native) -> bool {
+        self.natives.read().contains(native)
+    }
+
+    pub(crate) fn add_native(&self, native: Native) {
+        const MOST: usize = 256;
+        let mut natives = self.natives.write();
+        if natives.len() >= MOST {
+            natives.clear();
+        }
+        natives.insert(native);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn cleans_at_the_end(&self) -> bool {
+        self.cleans.load(Ordering::Acquire)
+    }
+
+    /// The family is gone: removes what is left, directories only if `cleanup` says so. `watching` is what [`Self::start`]
+    /// gave.
+    pub fn end(&self, cleanup: Cleanup, watching: std::thread::JoinHandle<()>) {
+        self.cleans.store(cleanup != Cleanup::Off, Ordering::Release);
+        self.over.store(true, Ordering::Release);
+        self.makers.wake();
+        let _ = watching.join();
+        // Directories were seen to.
+        self.tracker.clean_up(Cleanup::Off, Ending::Signal, false);
+    }
+}
+
+/// Places for what a call may announce, since the journal can only be made, and grow, while we are ourselves: dropped by a
+/// thread just before it takes as many, there are always enough for all.
+struct Room([Option<Ticket<'static>>; 4]);
+
+impl Room {
+    fn make(tracker: Option<&'static Tracker>) -> Self {
+        if let Some(tracker) = tracker {
+            // Of other users' files, too.
+            tracker.reclaim_a_few_files();
+        }
+        let long = [b'/'; 1000];
+        let place = |path: &[u8]| tracker.and_then(|tracker| tracker.reserve(path, Entry::File { mode: None }));
+        Self([place(b"/"), place(b"/"), place(&long), place(&long)])
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        for ticket in self.0.iter_mut().filter_map(Option::take) {
+            ticket.abandon();
+        }
+    }
+}
+
+/// What was done for a call whose program was taken away by a signal before it could be told (before Linux 5.19, where
+/// such a call comes again).
+pub(crate) struct Interrupted {
+    replacement: Option<Replacement>,
+}
+
+/// Calls that were done and come again, by thread: what was done must not be done twice (Sydbox's `go mod download` got
+/// EEXIST from its own first try).
+#[derive(Default)]
+struct Unfinished {
+    /// Then none comes again.
+    killable: bool,
+    busy: Mutex<HashSet<u32>>,
+    free: Condvar,
+    done: Mutex<HashMap<u32, (Words, Interrupted)>>,
+}
+
+/// What tells a call from another of the same thread.
+type Words = (i32, [u64; 6]);
+
+fn words(stopped: &seccomp_notif) -> Words {
+    (stopped.data.nr, stopped.data.args)
+}
+
+impl Unfinished {
+    /// One call of a thread after the other: the first may still be under way when the thread makes it again.
+    fn take_turn(&self, thread: u32) -> Option<Turn<'_>> {
+        if self.killable {
+            return None;
+        }
+        let mut busy = self.busy.lock();
+        while !busy.insert(thread) {
+            self.free.wait(&mut busy);
+        }
+        Some(Turn { of: self, thread })
+    }
+
+    fn remember(&self, stopped: &seccomp_notif, interrupted: Interrupted) {
+        if !self.killable {
+            self.done.lock().insert(stopped.pid, (words(stopped), interrupted));
+        }
+    }
+
+    /// Answers a call that was done before.
+    fn finish(&self, stopped: &seccomp_notif, listener: &Listener) -> bool {
+        if self.killable {
+            return false;
+        }
+        // Any other call of this thread means that it has given that one up.
+        let Some((was, interrupted)) = self.done.lock().remove(&stopped.pid) else { return false };
+        if was != words(stopped) {
+            return false;
+        }
+        let id = stopped.id;
+        let replaced = interrupted.replacement.as_ref().map(|replacement| {
+            listener.replace(id, replacement.number, replacement.file.as_fd(), replacement.close_on_exec)
+        });
+        if replaced == Some(Err(Errno::NOENT)) || listener.answer(id, Ok(())) == Err(Errno::NOENT) {
+            self.remember(stopped, interrupted);
+        }
+        true
+    }
+}
+
+struct Turn<'a> {
+    of: &'a Unfinished,
+    thread: u32,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.of.busy.lock().remove(&self.thread);
+        self.of.free.notify_all();
+    }
+}
