@@ -38,6 +38,7 @@ pub(crate) struct Job {
     start: Start,
     mode: u32,
     maker: Process,
+    ancestors: Vec<Process>,
     program: Vec<u8>,
 }
 
@@ -45,7 +46,7 @@ impl Job {
     /// Nothing where the path matches no glob, or leads elsewhere than ours: the kernel does it, and nobody removes it.
     pub(crate) fn prepare(target: &Target, call: &MakeDirectory, supervisor: &Supervisor) -> Option<Self> {
         let settings = supervisor.settings;
-        if settings.cleanup == Cleanup::Off || !target.is_at_home {
+        if settings.cleanup == Cleanup::Off || !target.shares_mounts() {
             return None;
         }
         let path = path(target.thread, call.path)?;
@@ -58,21 +59,31 @@ impl Job {
             return None;
         }
         let process = target.status()?.process;
-        let maker = Process::new(process, kin::status(process)?.start);
+        let seen = kin::status(process)?;
+        let maker = Process::new(process, seen.start);
+        let ancestors = ancestors(seen.parent);
         let start = Start::of(target, call.from, path, 0)?;
-        Some(Self { start, mode: call.mode, maker, program })
+        Some(Self { start, mode: call.mode, maker, ancestors, program })
     }
 
-    /// In a thread with the target's rights.
-    pub(crate) fn run(&self, supervisor: &Supervisor, tracker: Option<&Tracker>) -> Outcome {
-        let (parent, name): (OwnedFd, CString) = match self.start.open_parent(None) {
-            None | Some(Err(Errno::LOOP)) => return Outcome::NATIVE,
-            Some(Err(error)) => return Outcome { answer: Answer::Error(error), said: None },
-            Some(Ok(parent)) => parent,
-        };
+    /// The directory that it is to be in, and its name there, as for a link.
+    pub(crate) fn locate(&self) -> Result<(OwnedFd, CString), Outcome> {
+        match self.start.open_parent(None) {
+            None | Some(Err(Errno::LOOP)) => Err(Outcome::NATIVE),
+            Some(Err(error)) => Err(Outcome { answer: Answer::Error(error), said: None }),
+            Some(Ok(place)) => Ok(place),
+        }
+    }
+
+    pub(crate) fn run(
+        &self,
+        (parent, name): &(OwnedFd, CString),
+        supervisor: &Supervisor,
+        tracker: Option<&Tracker>,
+    ) -> Outcome {
         let trimmed = name.to_bytes().iter().rposition(|&byte| byte != b'/').map_or(0, |end| end + 1);
         let plain = &name.to_bytes()[..trimmed];
-        let path = real_path(&parent, plain).filter(|_| !matches!(plain, b"." | b".."));
+        let path = real_path(parent, plain).filter(|_| !matches!(plain, b"." | b".."));
         let ticket = tracker.zip(path.as_ref()).and_then(|(tracker, path)| {
             let ticket = tracker.reserve(path.to_bytes(), Entry::Directory)?;
             // Who finds an announcement believes it of an empty directory of mode 0700 only, and under a name of the
@@ -83,7 +94,7 @@ impl Job {
             Some(ticket)
         });
         let started = clock();
-        let made = mkdirat(&parent, &name, Mode::from_raw_mode(self.mode));
+        let made = mkdirat(parent, name, Mode::from_raw_mode(self.mode));
         if let Some(ticket) = ticket {
             match made.and_then(|()| identity::at(parent.as_fd(), &CString::new(plain).unwrap_or_default())) {
                 Ok(seen) if seen.is_directory() => {
@@ -93,6 +104,7 @@ impl Job {
                         started,
                         program: self.program.clone(),
                         maker: self.maker,
+                        ancestors: self.ancestors.clone(),
                     });
                 }
                 _ => ticket.abandon(),
@@ -139,6 +151,8 @@ struct Made {
     started: u64,
     program: Vec<u8>,
     maker: Process,
+    /// They are older than it, however coarse the clock.
+    ancestors: Vec<Process>,
 }
 
 /// Those that wait for the end of a process.
@@ -218,7 +232,7 @@ impl Makers {
         waiting: &mut Vec<Waiting>,
     ) -> Option<Made> {
         // Whoever is forked while /proc is being read may be missed, and its parent have gone meanwhile: look twice.
-        while let Some(pid) = first.take().or_else(|| later_than(made.started)).or_else(|| later_than(made.started)) {
+        while let Some(pid) = first.take().or_else(|| user_of(&made)).or_else(|| user_of(&made)) {
             if let Some(group) = waiting.iter_mut().find(|waiting| waiting.process == pid) {
                 group.add(made, supervisor);
                 return None;
@@ -285,8 +299,21 @@ impl Supervisor {
     }
 }
 
-/// A living process that descends from this one and was started at that time or later.
-fn later_than(started: u64) -> Option<u32> {
+/// A process's parent with this number, and that one's, up to this process.
+fn ancestors(mut pid: u32) -> Vec<Process> {
+    let mut found = Vec::new();
+    while pid > 1
+        && pid != std::process::id()
+        && let Some(status) = kin::status(pid)
+    {
+        found.push(Process::new(pid, status.start));
+        pid = status.parent;
+    }
+    found
+}
+
+/// A living process that may use it: one that descends from this one and was not started before it was made.
+fn user_of(made: &Made) -> Option<u32> {
     let own = std::process::id();
     let numbers = std::fs::read_dir("/proc").ok()?.flatten();
     let processes: HashMap<u32, kin::Status> = numbers
@@ -306,8 +333,12 @@ fn later_than(started: u64) -> Option<u32> {
         }
         true
     };
-    let mut later = processes
-        .iter()
-        .filter(|(pid, status)| **pid != own && !status.is_zombie && status.start + 1 >= started && descends(**pid));
-    later.next().map(|(pid, _)| *pid)
+    let mut users = processes.iter().filter(|(pid, status)| {
+        **pid != own
+            && !status.is_zombie
+            && status.start >= made.started
+            && !made.ancestors.contains(&Process::new(**pid, status.start))
+            && descends(**pid)
+    });
+    users.next().map(|(pid, _)| *pid)
 }

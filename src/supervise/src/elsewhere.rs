@@ -8,9 +8,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::rights::become_for_good;
+use crate::rights::Hand;
 use crate::supervisor::{Job, Supervisor};
-use crate::target::{Status, Target};
+use crate::target::Target;
 
 /// Answers; returns when that is done, or is left to the kernel because it cannot be.
 pub(crate) fn answer(supervisor: &Supervisor, id: u64, target: &Target, job: &Job) {
@@ -36,15 +36,12 @@ pub(crate) fn answer(supervisor: &Supervisor, id: u64, target: &Target, job: &Jo
 }
 
 fn act(supervisor: &Supervisor, id: u64, target: &Target, job: &Job, namespace: &File) {
-    let entered = move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User)).is_ok();
+    if move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User)).is_err() {
+        return;
+    }
     // Both as they look from there.
-    let own = Status::of(std::process::id());
-    let outcome = entered.then_some(()).and_then(|()| {
-        let (own, status) = (own?, target.status()?);
-        become_for_good(target, &status, &own.rights)?;
-        Some(job.run(supervisor, id, None))
-    });
-    if let Some(outcome) = outcome {
+    let (Some(hand), Some(status)) = (Hand::new(true), target.status()) else { return };
+    if let Ok(outcome) = supervisor.act(&hand, id, target, &status, job, (None, None)) {
         supervisor.respond(id, target, outcome);
     }
 }

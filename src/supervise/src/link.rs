@@ -44,15 +44,24 @@ impl Job {
         Some(Self { theirs, text, mark, new, path })
     }
 
-    /// In a thread with the target's root and rights, while the call `id` waits.
-    pub(crate) fn run(&self, supervisor: &Supervisor, id: u64, tracker: Option<&Tracker>) -> Outcome {
-        // The empty path and the root are the kernel's to judge, and so is what leads through /proc/self.
-        let parent = match self.new.open_parent(None) {
-            None | Some(Err(Errno::LOOP)) => return Outcome::NATIVE,
-            Some(Err(error)) => return Outcome { answer: Answer::Error(error), said: None },
-            Some(Ok(parent)) => parent,
-        };
-        let (parent, name): (OwnedFd, CString) = parent;
+    /// The directory that the new name is to be in, and the name. The empty path and the root are the kernel's to judge,
+    /// and so is what leads through /proc/self.
+    pub(crate) fn locate(&self) -> Result<(OwnedFd, CString), Outcome> {
+        match self.new.open_parent(None) {
+            None | Some(Err(Errno::LOOP)) => Err(Outcome::NATIVE),
+            Some(Err(error)) => Err(Outcome { answer: Answer::Error(error), said: None }),
+            Some(Ok(place)) => Ok(place),
+        }
+    }
+
+    /// While the call `id` waits.
+    pub(crate) fn run(
+        &self,
+        (parent, name): &(OwnedFd, CString),
+        supervisor: &Supervisor,
+        id: u64,
+        tracker: Option<&Tracker>,
+    ) -> Outcome {
         let replace = |theirs: &Theirs, file: BorrowedFd<'_>, close_on_exec| {
             let number = theirs.number as u32;
             if supervisor.listener.replace(id, number, file, close_on_exec) == Err(Errno::NOENT)
@@ -94,8 +103,7 @@ fn descriptor_meant(target: &Target, link: &Link) -> Option<i32> {
 
 /// The symbolic link at a path, and what it says.
 fn link_at(target: &Target, directory: i32, path: Vec<u8>) -> Option<(OwnedFd, CString, Vec<u8>)> {
-    let (parent, name) =
-        Start::of(target, directory, path, 0)?.open_parent((!target.is_at_home).then_some(&target.root))?.ok()?;
+    let (parent, name) = Start::of(target, directory, path, 0)?.open_parent(target.other_root())?.ok()?;
     let text = readlinkat(&parent, name.as_c_str(), Vec::new()).ok()?.into_bytes();
     Some((parent, name, text))
 }
@@ -155,6 +163,7 @@ impl<F: Fn(&Theirs, BorrowedFd<'_>, bool)> Descriptor for Replacing<'_, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::Place;
     use rustix::fs::{CWD, Mode, openat};
     use std::io::{Seek, SeekFrom};
 
@@ -165,8 +174,8 @@ mod tests {
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::APPEND | OFlags::CLOEXEC;
         let mut file = fs::File::from(openat(CWD, "/dev/shm", flags, Mode::RUSR).unwrap());
         file.seek(SeekFrom::Start(7)).unwrap();
-        let root = place(std::process::id(), "root").unwrap();
-        let target = Target { thread: std::process::id(), root, is_at_home: true };
+        let root = openat(CWD, "/", OFlags::PATH, Mode::empty()).unwrap();
+        let target = Target::of(std::process::id(), Place::of(root.as_fd()).unwrap()).unwrap();
         let theirs = Theirs::open(&target, file.as_raw_fd()).unwrap();
         assert_eq!((theirs.offset, theirs.close_on_exec), (7, true));
         assert!(theirs.flags.contains(OFlags::RDWR | OFlags::APPEND));

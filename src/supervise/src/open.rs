@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use tmpshim_core::next::Next;
 use tmpshim_core::settings::Tmpfile;
 use tmpshim_core::sys;
-use tmpshim_core::tmpfile::plan::{self, Answer as Plan, OpenHow};
+use tmpshim_core::tmpfile::plan::{self, Answer as Plan};
 use tmpshim_core::tmpfile::{Means, Request, stand_in};
 
 use crate::call::Open;
@@ -34,21 +34,21 @@ impl Job {
         Some(Self { open: *open, start, path })
     }
 
-    /// In a thread with the target's root and rights.
-    pub(crate) fn run(&self, supervisor: &Supervisor, tracker: Option<&Tracker>) -> Outcome {
+    /// The directory; where there is none to be had, the kernel knows why.
+    pub(crate) fn locate(&self) -> Result<OwnedFd, Outcome> {
+        let follows = OFlags::from_bits_retain(self.open.flags as u32) & OFlags::NOFOLLOW;
+        self.start.open(follows).map_err(|_| Outcome::NATIVE)
+    }
+
+    pub(crate) fn run(&self, directory: &OwnedFd, supervisor: &Supervisor, tracker: Option<&Tracker>) -> Outcome {
         let Open { flags, mode, .. } = self.open;
-        let request = Request {
-            directory: self.start.directory.as_ref().map_or(sys::CWD, AsRawFd::as_raw_fd),
-            path: self.start.path.as_ptr(),
-            flags,
-            mode,
-            resolve: self.start.resolve,
-        };
+        let path = c".".as_ptr();
+        let request = Request { directory: directory.as_raw_fd(), path, flags, mode, resolve: 0 };
         let mut refusal = None;
         if supervisor.settings.tmpfile == Tmpfile::Auto || !plan::is_valid(flags) {
             match attempt(&request) {
                 Ok(file) => {
-                    // Without a tracker this is a process of its own, and what it learns is lost.
+                    // Without a tracker this may be a process of its own, and what it learns is lost.
                     if let Some(native) = native(&file).filter(|_| tracker.is_some()) {
                         supervisor.add_native(native);
                     }
@@ -77,10 +77,9 @@ impl Job {
 }
 
 fn attempt(request: &Request) -> Result<OwnedFd, Errno> {
-    let how = OpenHow { flags: request.flags as u32 as u64, mode: request.mode.into(), resolve: request.resolve };
-    // SAFETY: path and `how` are ours.
-    let opened =
-        unsafe { sys::openat2(request.directory, request.path, (&raw const how).cast(), size_of::<OpenHow>()) };
+    let Request { directory, path, flags, mode, .. } = *request;
+    // SAFETY: the path is ours.
+    let opened = unsafe { sys::openat(directory, path, flags, mode) };
     // SAFETY: just opened, owned by nobody else.
     opened.map(|file| unsafe { OwnedFd::from_raw_fd(file) })
 }

@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{chroot, fchdir, umask};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
-use crate::target::{Status, Target};
+use crate::target::Status;
 
 /// What decides it, but for root and umask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,11 +25,13 @@ pub(crate) struct Rights {
     pub(crate) namespace: u64,
 }
 
-/// A thread of ours with a root and an umask of its own, and with what it needs to become itself again.
+/// A thread, or process, of ours with a root and an umask of its own, and with what it needs to become itself again.
 pub(crate) struct Hand {
     own: Rights,
     sets: CapabilitySets,
     root: OwnedFd,
+    /// Users and groups need not come back. In somebody else's user namespace ours may have no numbers.
+    is_for_one_call: bool,
 }
 
 /// Why a thread did not come to act for somebody else.
@@ -43,7 +45,7 @@ pub(crate) enum Trouble {
 
 impl Hand {
     /// Makes the calling thread one; nothing where it cannot be.
-    pub(crate) fn new() -> Option<Self> {
+    pub(crate) fn new(is_for_one_call: bool) -> Option<Self> {
         // SAFETY: unshare(2) of root, directory and umask concerns nothing but where relative paths begin, and this
         // thread uses none.
         if unsafe { libc::unshare(libc::CLONE_FS) } != 0 {
@@ -54,26 +56,31 @@ impl Hand {
         unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) };
         let own = Status::of(rustix::thread::gettid().as_raw_nonzero().get() as u32)?.rights;
         let root = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        Some(Self { own, sets: capabilities(None).ok()?, root })
+        Some(Self { own, sets: capabilities(None).ok()?, root, is_for_one_call })
     }
 
     pub(crate) fn rights(&self) -> &Rights {
         &self.own
     }
 
-    /// Does `work` with the root, umask and rights of the target, in its user namespace, which is ours.
-    pub(crate) fn act_as<T>(&self, target: &Target, status: &Status, work: impl FnOnce() -> T) -> Result<T, Trouble> {
+    /// Does `work` with the umask and rights of somebody else in the same user namespace, and with this root, if not ours.
+    pub(crate) fn act_as<T>(
+        &self,
+        status: &Status,
+        root: Option<&OwnedFd>,
+        work: impl FnOnce() -> T,
+    ) -> Result<T, Trouble> {
         let wanted = &status.rights;
         let has_rights = *wanted == self.own;
         if wanted.namespace != self.own.namespace || wanted.capabilities & !self.own.capabilities != 0 {
             return Err(Trouble::Unavailable);
         }
         umask(Mode::from_raw_mode(status.umask));
-        let entered = target.is_at_home || enter(&target.root).is_some();
+        let entered = root.is_none_or(|root| enter(root).is_some());
         let taken_on = entered && (has_rights || take_on(wanted, &self.own, self.sets).is_some());
         let done = taken_on.then(work);
         let is_itself =
-            (has_rights || self.put_off(wanted).is_some()) && (target.is_at_home || self.go_home().is_some());
+            (has_rights || self.put_off(wanted).is_some()) && (root.is_none() || enter(&self.root).is_some());
         match done {
             _ if !is_itself => Err(Trouble::Lost),
             Some(done) => Ok(done),
@@ -85,12 +92,10 @@ impl Hand {
         // The permitted ones were kept, and the order is that of taking on, backwards.
         let all = CapabilitySets { effective: self.sets.permitted, ..self.sets };
         set_capabilities(None, all).ok()?;
-        set_ids(&self.own, wanted)?;
+        if set_ids(&self.own, wanted).is_none() && !self.is_for_one_call {
+            return None;
+        }
         set_capabilities(None, self.sets).ok()
-    }
-
-    fn go_home(&self) -> Option<()> {
-        enter(&self.root)
     }
 }
 
@@ -136,41 +141,18 @@ fn set_ids(wanted: &Rights, current: &Rights) -> Option<()> {
     Some(())
 }
 
-/// For good, in a process of its own with one thread, which has entered the target's user namespace: its root, umask and
-/// rights. `status` and `own` as seen from there.
-pub(crate) fn become_for_good(target: &Target, status: &Status, own: &Rights) -> Option<()> {
-    enter(&target.root)?;
-    umask(Mode::from_raw_mode(status.umask));
-    // SAFETY: a flag of the calling thread; no memory is touched.
-    unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) };
-    let sets = capabilities(None).ok()?;
-    let wanted = &status.rights;
-    if CapabilitySet::from_bits_retain(wanted.capabilities).difference(sets.permitted) != CapabilitySet::empty() {
-        return None;
-    }
-    take_on(wanted, own, sets)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Place;
-    use std::os::fd::AsFd;
-
     /// In a thread of its own, since what it changes is the thread's.
     fn in_a_thread(test: impl FnOnce() + Send) {
         std::thread::scope(|scope| scope.spawn(test).join().unwrap());
     }
 
-    fn here() -> Target {
-        let root = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
-        Target::of(std::process::id(), Place::of(root.as_fd()).unwrap()).unwrap()
-    }
-
     #[test]
     fn s2_a_thread_acts_with_other_rights_and_is_itself_again() {
         in_a_thread(|| {
-            let hand = Hand::new().unwrap();
+            let hand = Hand::new(false).unwrap();
             if hand.own.users[1] != 0 {
                 return eprintln!("not shown: it takes root");
             }
@@ -191,13 +173,13 @@ mod tests {
                 own.clone(),
             ] {
                 let status = Status { process: 1, umask: 0o27, rights: wanted.clone() };
-                let seen = hand.act_as(&here(), &status, now).unwrap();
+                let seen = hand.act_as(&status, None, now).unwrap();
                 assert_eq!((seen.rights, seen.umask), (wanted, 0o27));
                 assert_eq!(now().rights, own);
             }
             let more = Rights { capabilities: own.capabilities | 1 << 60, ..own.clone() };
             let status = Status { process: 1, umask: 0, rights: more };
-            assert_eq!(hand.act_as(&here(), &status, now), Err(Trouble::Unavailable));
+            assert_eq!(hand.act_as(&status, None, now), Err(Trouble::Unavailable));
             assert_eq!(now().rights, own);
         });
     }
@@ -205,15 +187,14 @@ mod tests {
     #[test]
     fn s2_a_thread_enters_another_root_and_comes_home() {
         in_a_thread(|| {
-            let hand = Hand::new().unwrap();
+            let hand = Hand::new(false).unwrap();
             if hand.own.users[1] != 0 {
                 return eprintln!("not shown: it takes root");
             }
             let root = openat(CWD, "/dev", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
-            let target = Target { root, is_at_home: false, ..here() };
             let status = Status { process: 1, umask: 0, rights: hand.own.clone() };
             let exists = || (std::fs::exists("/null").unwrap(), std::fs::exists("/dev/null").unwrap());
-            assert_eq!(hand.act_as(&target, &status, exists), Ok((true, false)));
+            assert_eq!(hand.act_as(&status, Some(&root), exists), Ok((true, false)));
             assert_eq!(exists(), (false, true));
         });
         assert!(std::fs::exists("/dev/null").unwrap(), "the other threads stay where they are");

@@ -2,6 +2,7 @@
 //! are busy with theirs, so that a slow filesystem holds up nobody but who uses it.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,7 +24,7 @@ use crate::directory::{self, Makers};
 use crate::listener::Listener;
 use crate::open::{self, Native};
 use crate::rights::{Hand, Trouble};
-use crate::target::{Place, Target};
+use crate::target::{Place, Status, Target};
 use crate::{elsewhere, link};
 
 pub use crate::directory::Clean;
@@ -96,13 +97,29 @@ pub(crate) enum Job {
     Directory(directory::Job),
 }
 
+/// Where a call has its effect.
+enum Located {
+    Directory(OwnedFd),
+    Name((OwnedFd, CString)),
+}
+
 impl Job {
-    /// In a thread, or process, with the target's root and rights.
-    pub(crate) fn run(&self, supervisor: &Supervisor, id: u64, tracker: Option<&Tracker>) -> Outcome {
+    /// With the target's root and rights.
+    fn locate(&self) -> Result<Located, Outcome> {
         match self {
-            Self::Open(job) => job.run(supervisor, tracker),
-            Self::Link(job) => job.run(supervisor, id, tracker),
-            Self::Directory(job) => job.run(supervisor, tracker),
+            Self::Open(job) => job.locate().map(Located::Directory),
+            Self::Link(job) => job.locate().map(Located::Name),
+            Self::Directory(job) => job.locate().map(Located::Name),
+        }
+    }
+
+    /// With the target's rights and our root, since much goes by our own /proc.
+    fn run(&self, place: &Located, supervisor: &Supervisor, id: u64, tracker: Option<&Tracker>) -> Outcome {
+        match (self, place) {
+            (Self::Open(job), Located::Directory(directory)) => job.run(directory, supervisor, tracker),
+            (Self::Link(job), Located::Name(name)) => job.run(name, supervisor, id, tracker),
+            (Self::Directory(job), Located::Name(name)) => job.run(name, supervisor, tracker),
+            _ => Outcome::NATIVE,
         }
     }
 }
@@ -176,7 +193,7 @@ impl Supervisor {
 
     /// One thread's life.
     fn work(self: &Arc<Self>) {
-        let Some(hand) = Hand::new() else { return };
+        let Some(hand) = Hand::new(false) else { return };
         loop {
             self.idle.fetch_add(1, Ordering::Relaxed);
             let next = self.next();
@@ -256,7 +273,7 @@ impl Supervisor {
         call: &Call,
         target: &Target,
     ) -> Option<Result<Option<Interrupted>, Trouble>> {
-        let tracker = target.is_at_home.then_some(self.tracker);
+        let tracker = target.shares_mounts().then_some(self.tracker);
         let job = match call {
             Call::Open(open) => Job::Open(open::Job::prepare(target, open)?),
             Call::Link(call) => Job::Link(link::Job::prepare(target, call, tracker)?),
@@ -273,11 +290,31 @@ impl Supervisor {
             return Some(Ok(None));
         }
         let room = (status.rights != *hand.rights()).then(|| Room::make(tracker));
-        let done = hand.act_as(target, &status, || {
-            drop(room);
-            job.run(self, id, tracker)
-        });
+        let done = self.act(hand, id, target, &status, &job, (tracker, room));
         Some(done.map(|outcome| self.respond(id, target, outcome)))
+    }
+
+    /// Does it as the target. `hand` is in the target's user namespace.
+    pub(crate) fn act(
+        &self,
+        hand: &Hand,
+        id: u64,
+        target: &Target,
+        status: &Status,
+        job: &Job,
+        (tracker, room): (Option<&Tracker>, Option<Room>),
+    ) -> Result<Outcome, Trouble> {
+        let run = |place: &Located| {
+            drop(room);
+            job.run(place, self, id, tracker)
+        };
+        let Some(root) = target.other_root() else {
+            return hand.act_as(status, None, || job.locate().map_or_else(|outcome| outcome, |place| run(&place)));
+        };
+        match hand.act_as(status, Some(root), || job.locate())? {
+            Ok(place) => hand.act_as(status, None, || run(&place)),
+            Err(outcome) => Ok(outcome),
+        }
     }
 
     /// Gives the answer, and says so on the log. What was done and did not reach the program because a signal took it away.
@@ -367,7 +404,7 @@ impl Supervisor {
 
 /// Places for what a call may announce, since the journal can only be made, and grow, while we are ourselves: dropped by a
 /// thread just before it takes as many, there are always enough for all.
-struct Room([Option<Ticket<'static>>; 4]);
+pub(crate) struct Room([Option<Ticket<'static>>; 4]);
 
 impl Room {
     fn make(tracker: Option<&'static Tracker>) -> Self {

@@ -24,9 +24,9 @@ const PAGE: u64 = 4096;
 pub(crate) struct Target {
     /// Its number here.
     pub(crate) thread: u32,
-    pub(crate) root: OwnedFd,
+    root: OwnedFd,
     /// Whether its paths lead where ours do: the same root in the same mount namespace.
-    pub(crate) is_at_home: bool,
+    is_at_home: bool,
 }
 
 /// What `/proc/TID/status` says.
@@ -68,6 +68,20 @@ impl Target {
         let root = place(thread, "root").ok()?;
         let is_at_home = Place::of(root.as_fd())? == home;
         Some(Self { thread, root, is_at_home })
+    }
+
+    /// Its root, if that is not ours.
+    pub(crate) fn other_root(&self) -> Option<&OwnedFd> {
+        (!self.is_at_home).then_some(&self.root)
+    }
+
+    /// Whether a path that leads somewhere in its mount namespace, from our root, leads there in ours as well.
+    pub(crate) fn shares_mounts(&self) -> bool {
+        let namespace = |whose: &str| Some(fs::metadata(format!("/proc/{whose}/ns/mnt")).ok()?.ino());
+        self.is_at_home || {
+            let theirs = namespace(&self.thread.to_string());
+            theirs.is_some() && theirs == namespace("self")
+        }
     }
 
     pub(crate) fn status(&self) -> Option<Status> {
@@ -166,15 +180,15 @@ pub(crate) fn place(thread: u32, what: &str) -> Result<OwnedFd, Errno> {
     openat(CWD, format!("/proc/{thread}/{what}"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Where the walk along a path begins, said so that it ends, in a thread of ours with the target's root, where it would
-/// in the target.
+/// Where the walk along a path begins, said so that it ends, in a thread of ours with the target's root and rights, where
+/// it would in the target.
 #[derive(Debug)]
 pub(crate) struct Start {
     /// Nothing where the path says it all.
-    pub(crate) directory: Option<OwnedFd>,
-    pub(crate) path: CString,
+    directory: Option<OwnedFd>,
+    path: CString,
     /// `RESOLVE_*`
-    pub(crate) resolve: u64,
+    resolve: u64,
 }
 
 const NO_MAGIC_LINKS: u64 = ResolveFlags::NO_MAGICLINKS.bits() as u32 as u64;
@@ -208,8 +222,9 @@ impl Start {
         Some(Self { directory, path: CString::new(path).ok()?, resolve })
     }
 
-    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
-        self.directory.as_ref().map_or(CWD, AsFd::as_fd)
+    /// Opens the directory it leads to.
+    pub(crate) fn open(&self, more: OFlags) -> Result<OwnedFd, Errno> {
+        self.open_path(&self.path, more, None)
     }
 
     /// Opens the directory that what it leads to lies in, and says the name that it has there, with slashes behind it
@@ -221,16 +236,17 @@ impl Start {
         let name = path[..end].iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
         let parent = if name == 0 { &b"."[..] } else { &path[..name] };
         let (parent, name) = (CString::new(parent).ok()?, CString::new(&path[name..]).ok()?);
-        Some(self.open_path(&parent, root).map(|parent| (parent, name)))
+        Some(self.open_path(&parent, OFlags::empty(), root).map(|parent| (parent, name)))
     }
 
-    fn open_path(&self, path: &CString, root: Option<&OwnedFd>) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fn open_path(&self, path: &CString, more: OFlags, root: Option<&OwnedFd>) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | more;
         let resolve = ResolveFlags::from_bits_retain(self.resolve);
-        match root.filter(|_| self.directory.is_none()) {
-            Some(root) => openat2(root, path, flags, Mode::empty(), resolve | ResolveFlags::IN_ROOT),
-            None => openat2(self.directory(), path, flags, Mode::empty(), resolve),
+        if let Some(root) = root.filter(|_| self.directory.is_none()) {
+            return openat2(root, path, flags, Mode::empty(), resolve | ResolveFlags::IN_ROOT);
         }
+        let from = self.directory.as_ref().map_or(CWD, AsFd::as_fd);
+        openat2(from, path, flags, Mode::empty(), resolve)
     }
 }
 
