@@ -58,10 +58,23 @@ static void clear_links(void)
     closedir(d);
 }
 
+static int directories(void)
+{
+    struct stat status;
+    int count = 0;
+    DIR *d = opendir(".");
+    CHECK(d);
+    for (struct dirent *e; (e = readdir(d));)
+        count += strchr(e->d_name, '.') > e->d_name && lstat(e->d_name, &status) == 0 && S_ISDIR(status.st_mode);
+    closedir(d);
+    return count;
+}
+
 static void run(void (*const *way)(void), const char *before)
 {
     struct stat canary_mode;
     CHECK(exited(watch(play, way), 0));
+    GONE(directories() == 0);
     CHECK(unharmed("canary", before));
     CHECK(stat("canary", &canary_mode) == 0);
     clear_links();

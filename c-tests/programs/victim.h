@@ -32,12 +32,14 @@ static int by_supervisor(void)
     return engine != NULL && (strcmp(engine, "notify") == 0 || (strcmp(engine, "auto") == 0 && getenv("TMPSHIM_TRACK")));
 }
 
+#define GIVE_TIME_UNTIL(expression)                                                                                    \
+    for (double time_deadline = seconds() + 10; by_supervisor() && !(expression) && seconds() < time_deadline;)        \
+        usleep(1000)
+
 // What has to hold once a victim's directories are gone: at once, where it removes them itself.
 #define GONE(expression, ...)                                                                                          \
     do {                                                                                                               \
-        double gone_deadline = seconds() + 5;                                                                          \
-        while (by_supervisor() && !(expression) && seconds() < gone_deadline)                                          \
-            usleep(1000);                                                                                              \
+        GIVE_TIME_UNTIL(expression);                                                                                   \
         CHECKF(expression, "names are left: " __VA_ARGS__);                                                            \
     } while (0)
 
