@@ -102,6 +102,67 @@ static void in_another_root(const char *directory)
     close(fd);
 }
 
+/* As somebody without rights that reach beyond a namespace: published by each way that needs none. */
+static void publish(const char *directory)
+{
+    char from[64], to[4096], text[16];
+    int fd = open(directory, O_TMPFILE | O_RDWR, 0640);
+    CHECK(fd >= 0 && write(fd, "abc", 3) == 3);
+    snprintf(from, sizeof from, "/proc/self/fd/%d", fd);
+    snprintf(to, sizeof to, "%s/published-%d", directory, getpid());
+    CHECK(linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) == 0);
+    CHECK(linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) < 0 && errno == EEXIST);
+    /* The descriptor is the published file's. */
+    CHECK(write(fd, "def", 3) == 3 && close(fd) == 0);
+    fd = open(to, O_RDONLY);
+    CHECK(fd >= 0 && read(fd, text, sizeof text) == 6 && !memcmp(text, "abcdef", 6));
+    close(fd);
+    CHECK(unlink(to) == 0);
+}
+
+static void make(const char *directory, const char *name)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    CHECK(mkdir(path, 0700) == 0);
+    snprintf(path, sizeof path, "%s/%s/file", directory, name);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+}
+
+static void say(const char *what)
+{
+    puts(what);
+    fflush(stdout);
+}
+
+static void wait_for_the_end_of_input(void)
+{
+    char byte;
+    while (read(0, &byte, 1) > 0) {}
+}
+
+/* A worker's directory goes with the worker, the master's with the last of its children. */
+static void master(const char *directory)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/tracked-worker", directory);
+    make(directory, "tracked-master");
+    if (fork() == 0) {
+        make(directory, "tracked-worker");
+        _exit(0);
+    }
+    CHECK(wait(NULL) > 0);
+    for (int patience = 0; access(path, F_OK) == 0 && patience < 20000; patience++) {
+        usleep(1000);
+    }
+    say(access(path, F_OK) < 0 ? "worker's is gone" : "worker's is there");
+    if (fork() == 0) {
+        wait_for_the_end_of_input();
+        snprintf(path, sizeof path, "%s/tracked-master/file", directory);
+        say(access(path, F_OK) == 0 ? "still there" : "gone too early");
+    }
+}
+
 int main(int count, char **arguments)
 {
     const char *directory = arguments[1], *what = arguments[2];
@@ -114,26 +175,29 @@ int main(int count, char **arguments)
         as_somebody(directory);
     } else if (!strcmp(what, "in-another-root")) {
         in_another_root(directory);
+    } else if (!strcmp(what, "publish")) {
+        publish(directory);
+    } else if (!strcmp(what, "make")) {
+        make(directory, "tracked");
+        return atoi(arguments[3]);
+    } else if (!strcmp(what, "master")) {
+        master(directory);
     } else if (!strcmp(what, "exit")) {
         CHECK(open(directory, O_TMPFILE | O_RDWR, 0600) >= 0);
         return atoi(arguments[3]);
     } else if (!strcmp(what, "signal")) {
         raise(atoi(arguments[3]));
     } else if (!strcmp(what, "wait")) {
-        puts("ready");
-        fflush(stdout);
+        say("ready");
         pause();
     } else if (!strcmp(what, "answer")) {
-        char byte;
-        puts("ready");
-        fflush(stdout);
-        while (read(0, &byte, 1) > 0) {}
+        say("ready");
+        wait_for_the_end_of_input();
         printf("%s\n", open(directory, O_TMPFILE | O_RDWR, 0600) < 0 ? strerror(errno) : "opened");
     } else if (!strcmp(what, "daemon")) {
         /* Outlives its parent, and opens when its input ends. */
         if (fork() == 0) {
-            char byte;
-            while (read(0, &byte, 1) > 0) {}
+            wait_for_the_end_of_input();
             int fd = open(directory, O_TMPFILE | O_RDWR, 0600);
             printf("%s\n", fd >= 0 && write(fd, "abc", 3) == 3 ? "opened" : strerror(errno));
         }

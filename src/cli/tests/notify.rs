@@ -234,18 +234,10 @@ fn s6_when_the_supervisor_is_killed_the_program_is_told_and_goes_on() {
     let mut line = String::new();
     output.read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
-    // Its only relatives are the program and the supervisor, and that has the command's own name.
-    let run = child.id();
-    let children = || fs::read_to_string(format!("/proc/{run}/task/{run}/children")).unwrap();
-    let is_supervisor = |pid: &&str| {
-        let ours = fs::metadata(TMPSHIM).unwrap().len();
-        fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(|file| file.len() == ours)
-    };
-    eventually("it is there", || children().split_whitespace().any(|pid| is_supervisor(&pid)));
-    let supervisor: i32 = children().split_whitespace().find(is_supervisor).unwrap().parse().unwrap();
+    let supervisor = only_child(child.id());
     // SAFETY: kill(2) touches no memory.
     unsafe { libc::kill(supervisor, libc::SIGKILL) };
-    eventually("it is gone", || !children().split_whitespace().any(|pid| pid == supervisor.to_string()));
+    eventually("it is gone", || only_child(child.id()) != supervisor);
     drop(child.stdin.take());
     line.clear();
     output.read_line(&mut line).unwrap();
@@ -272,4 +264,136 @@ fn s5_a_second_supervisor_is_refused_in_one_line_unless_best_effort() {
     let run = inner(&["--best-effort"]);
     assert_eq!(run.status.code(), Some(7), "{}", text(&run));
     ground.assert_empty();
+}
+
+#[test]
+fn s2_in_other_namespaces_and_with_other_rights_files_are_published() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"];
+    let around: [&[&str]; 7] = [
+        &[],
+        &user,
+        &["unshare", "-Ur"],
+        &["unshare", "-mpf", "--mount-proc"],
+        &["unshare", "-Urmpf", "--mount-proc"],
+        &[&user[..], &["unshare", "-Ur"]].concat(),
+        &[&user[..], &["unshare", "-Urm"]].concat(),
+    ];
+    let has_user_namespaces = Command::new("unshare").args(["-Ur", "true"]).output().is_ok_and(|o| o.status.success());
+    for around in around.into_iter().filter(|around| has_user_namespaces || !around.iter().any(|a| a.starts_with("-U")))
+    {
+        let whole =
+            |command: &mut Command| command.args(around).arg(&program).arg(ground.mount()).arg("publish").output();
+        let mut without = Command::new("env");
+        assert_eq!(whole(&mut without).unwrap().status.code(), Some(1), "{around:?}");
+        for more in [&[][..], &["--without-wait-killable"]] {
+            let mut with = Command::new(TMPSHIM);
+            with.args(["run", "--engine", "notify"]).args(more).arg("--").env_remove("LD_PRELOAD");
+            let output = whole(&mut with).unwrap();
+            assert_eq!(output.status.code(), Some(0), "{around:?} {more:?}: {}", text(&output));
+            ground.assert_empty();
+        }
+    }
+    assert_eq!(supervisors(&program), 0);
+}
+
+/// `tmpshim run` of something that makes directories called `tracked…`.
+fn tracking(ground: &Ground, program: &Path, state: &Path, flags: &[&str]) -> Command {
+    let mut command = Command::new(TMPSHIM);
+    command.args(["run", "--engine", "notify", "--track", "*/tracked*", "--state-dir"]).arg(state).args(flags);
+    command.arg("--").arg(program).arg(ground.mount()).env_remove("LD_PRELOAD");
+    command
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn d1_a_static_programs_directory_is_tracked_and_goes_as_the_settings_say() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let state = ground.path("state");
+    for (flags, status, left) in [
+        (&[][..], "0", &[][..]),
+        (&[], "3", &[]),
+        (&["--cleanup", "failed"], "3", &[]),
+        (&["--cleanup", "failed"], "0", &["file"]),
+        (&["--cleanup", "empty"], "0", &["file"]),
+        (&["--cleanup", "off"], "3", &["file"]),
+        (&["--skip", "*/tracked"], "0", &["file"]),
+        (&["--skip-programs", "program"], "0", &["file"]),
+        (&["--without-wait-killable"], "0", &[]),
+    ] {
+        let output = tracking(&ground, &program, &state, flags).args(["make", status]).output().unwrap();
+        assert_eq!(output.status.code(), status.parse().ok(), "{}", text(&output));
+        let made = ground.mount().join("tracked");
+        let there = if made.exists() { names(&made) } else { Vec::new() };
+        assert_eq!(there, left, "{flags:?} {status}");
+        let _ = fs::remove_dir_all(&made);
+        assert_eq!(names(&state), Vec::<String>::new());
+    }
+    ground.assert_empty();
+}
+
+#[test]
+fn d3_the_last_one_out_removes_what_a_static_program_made() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let state = ground.path("state");
+    let mut command = tracking(&ground, &program, &state, &[]);
+    let mut child = command.arg("master").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "worker's is gone\n");
+    let input = child.stdin.take();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(names(&ground.mount()), ["tracked-master"]);
+    drop(input);
+    line.clear();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "still there\n");
+    eventually("nobody is left", || supervisors(&program) == 0);
+    assert_eq!(names(&state), Vec::<String>::new());
+    ground.assert_empty();
+}
+
+#[test]
+fn d5_behind_a_killed_supervisor_nothing_goes_before_its_last_user() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let state = ground.path("state");
+    let mut command = tracking(&ground, &program, &state, &[]);
+    let mut child = command.arg("master").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let overseer = only_child(child.id());
+    // SAFETY: kill(2) touches no memory; neither has been waited for.
+    let killed = unsafe { libc::kill(child.id() as i32, libc::SIGSTOP) | libc::kill(overseer, libc::SIGKILL) };
+    assert_eq!(killed, 0);
+    let input = child.stdin.take();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let sweep = || Command::new(TMPSHIM).args(["sweep", "--state-dir"]).arg(&state).output().unwrap();
+    assert!(sweep().status.success());
+    assert_eq!(names(&ground.mount()), ["tracked-master"], "its maker's child lives");
+    drop(input);
+    line.clear();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "still there\n");
+    eventually("it is swept", || {
+        assert!(sweep().status.success());
+        names(&state).is_empty()
+    });
+    ground.assert_empty();
+}
+
+fn only_child(process: u32) -> i32 {
+    fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap().trim().parse().unwrap()
 }

@@ -124,15 +124,18 @@ impl Job {
     }
 }
 
+/// What its journal says of who wrote it.
+pub const NAME: &[u8] = b"tmpshim";
+
 static SETTINGS: OnceLock<Settings<'static>> = OnceLock::new();
 static TRACKER: Tracker = Tracker::new(Surroundings {
     moved_in: || {},
     settings: || SETTINGS.get().unwrap_or(&Settings::DEFAULT),
-    program: || b"tmpshim",
+    program: || NAME,
     report: |cleaned: &Cleaned<'_>| {
         let log = SETTINGS.get().map_or(Settings::DEFAULT.log, |settings| settings.log);
         let event = Event::Cleaned { path: cleaned.path.to_bytes(), outcome: cleaned.outcome };
-        event.write(log, std::process::id(), b"tmpshim");
+        event.write(log, std::process::id(), NAME);
     },
 });
 

@@ -13,6 +13,7 @@ use tmpshim_core::identity;
 use tmpshim_core::journal::{self, Entry, Fate, Header, Journal, Record, Refusal};
 use tmpshim_core::remove::{Outcome, Stuck};
 use tmpshim_core::settings::Cleanup;
+use tmpshim_supervise::supervisor::NAME as SUPERVISOR;
 
 use super::mounts::{Around, Mounts};
 use crate::run::in_use;
@@ -81,7 +82,7 @@ impl<'a> Sweeper<'a> {
         // Before the lock is tried for: somebody who lives may want it back at this very moment.
         let seen = Journal::peek(directory.as_fd(), name);
         if let Ok(seen) = &seen
-            && life::of(seen) == Verdict::Alive
+            && (life::of(seen) == Verdict::Alive || is_of_a_living_family(seen, directory))
         {
             return say(&Said::Living { journal: &path, header: Some(seen.header()) });
         }
@@ -223,6 +224,12 @@ impl<'a> Sweeper<'a> {
         let (_, around) = self.around.as_ref()?;
         mounts.at_or_below(around, name)
     }
+}
+
+/// Whether a supervisor wrote it that was killed, and programs live that it made things for: it saw no fork of theirs, and so
+/// could not note who needs them.
+fn is_of_a_living_family(journal: &Journal, directory: &Directory) -> bool {
+    journal.header().program() == SUPERVISOR && in_use::heirs(&directory.path).is_none_or(|heirs| !heirs.is_empty())
 }
 
 /// Why a file is not looked into, and what to do.
