@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -163,6 +166,28 @@ static void master(const char *directory)
     }
 }
 
+/* Executes the rest of the command line in a sandbox: pairs of a system call's number and the errno it is to give,
+ * closed by "--". */
+static void deny(char **arguments)
+{
+    struct sock_filter program[64] = { BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0) };
+    unsigned short length = 1;
+    for (; strcmp(*arguments, "--"); arguments += 2) {
+        struct sock_filter one[] = {
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, atoi(arguments[0]), 0, 1),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | atoi(arguments[1])),
+        };
+        memcpy(program + length, one, sizeof one);
+        length += 2;
+    }
+    program[length++] = (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog filter = { length, program };
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+    execv(arguments[1], arguments + 1);
+    CHECK(!"executed");
+}
+
 int main(int count, char **arguments)
 {
     const char *directory = arguments[1], *what = arguments[2];
@@ -177,9 +202,21 @@ int main(int count, char **arguments)
         in_another_root(directory);
     } else if (!strcmp(what, "publish")) {
         publish(directory);
+    } else if (!strcmp(what, "deny")) {
+        deny(arguments + 3);
     } else if (!strcmp(what, "make")) {
         make(directory, "tracked");
         return atoi(arguments[3]);
+    } else if (!strcmp(what, "made")) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/tracked/file", directory);
+        make(directory, "tracked");
+        wait_for_the_end_of_input();
+        /* As long as it takes a supervisor to come by. */
+        for (int patience = 0; access(path, F_OK) == 0 && patience < 200; patience++) {
+            usleep(1000);
+        }
+        say(access(path, F_OK) == 0 ? "there" : "gone too early");
     } else if (!strcmp(what, "master")) {
         master(directory);
     } else if (!strcmp(what, "exit")) {

@@ -397,3 +397,107 @@ fn d5_behind_a_killed_supervisor_nothing_goes_before_its_last_user() {
 fn only_child(process: u32) -> i32 {
     fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap().trim().parse().unwrap()
 }
+
+/// `command` in a sandbox that refuses these system calls.
+fn denied(ground: &Ground, program: &Path, calls: &[(libc::c_long, i32)], command: &[&str]) -> Command {
+    let mut sandbox = Command::new(program);
+    sandbox.arg(ground.mount()).arg("deny").env_remove("LD_PRELOAD");
+    for (number, errno) in calls {
+        sandbox.args([number.to_string(), errno.to_string()]);
+    }
+    sandbox.arg("--").args(command);
+    sandbox
+}
+
+#[test]
+fn s4_in_a_sandbox_like_dockers_it_works() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let run = [TMPSHIM, "run", "--engine", "notify", "--"];
+    let old = [(libc::SYS_process_vm_readv, libc::EPERM), (libc::SYS_unshare, libc::EPERM)];
+    let new = [(libc::SYS_unshare, libc::EPERM), (libc::SYS_setns, libc::EPERM), (libc::SYS_ptrace, libc::EPERM)];
+    for calls in [&old[..], &new, &[(libc::SYS_pidfd_open, libc::EPERM)]] {
+        for what in ["doors", "publish", "storm", "as-somebody", "in-another-root"] {
+            let mut command = denied(&ground, &program, calls, &run);
+            if what == "as-somebody" {
+                fs::create_dir(ground.mount().join("closed")).unwrap();
+            }
+            let output = command.arg(&program).arg(ground.mount()).arg(what).output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{what} {calls:?}: {}", text(&output));
+            let _ = fs::remove_dir(ground.mount().join("closed"));
+            ground.assert_empty();
+        }
+    }
+    let run = [&run[..4], &["--track", "*/tracked*", "--"]].concat();
+    for calls in [(libc::SYS_pidfd_open, libc::EPERM), (libc::SYS_pidfd_open, libc::EMFILE)] {
+        let mut command = denied(&ground, &program, &[calls], &run);
+        let mut child = command
+            .arg(&program)
+            .arg(ground.mount())
+            .arg("made")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        drop(child.stdin.take());
+        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!((said.as_str(), child.wait().unwrap().code()), ("there\n", Some(0)));
+        ground.assert_empty();
+    }
+    assert_eq!(supervisors(&program), 0);
+}
+
+#[test]
+fn s5_each_way_of_being_refused_is_one_line_that_says_what_to_do() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let mount = ground.mount();
+    let inside = [program.to_str().unwrap(), mount.to_str().unwrap(), "exit", "7"];
+    for (errno, reason, remedy) in [
+        (libc::EBUSY, "EBUSY", "start the program outside of it"),
+        (libc::EPERM, "EPERM", "allow the system call seccomp"),
+        (libc::EINVAL, "EINVAL", "use a newer kernel"),
+        (libc::ENOSYS, "ENOSYS", "CONFIG_SECCOMP_FILTER"),
+    ] {
+        let run = |flags: &[&str], inside: &[&str]| {
+            let command = [&[TMPSHIM, "run"], flags, &["--"], inside].concat();
+            denied(&ground, &program, &[(libc::SYS_seccomp, errno)], &command).output().unwrap()
+        };
+        for flags in [&[][..], &["--engine", "notify"]] {
+            let refused = run(flags, &inside);
+            let message = String::from_utf8(refused.stderr).unwrap();
+            assert_eq!(refused.status.code(), Some(125), "{message}");
+            assert!([reason, remedy, "--best-effort"].iter().all(|part| message.contains(part)), "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+        // Unchanged, and so without O_TMPFILE.
+        let unchanged = run(&["--best-effort"], &inside);
+        let message = String::from_utf8(unchanged.stderr).unwrap();
+        assert_eq!(unchanged.status.code(), Some(1), "{message}");
+        assert!(message.contains(reason), "{message}");
+        // The library reaches it.
+        let preloaded = run(
+            &[],
+            &[
+                "perl",
+                "-e",
+                "use Fcntl; sysopen(my $f, $ARGV[0], 020200000 | O_RDWR) or die $!; exit 7",
+                mount.to_str().unwrap(),
+            ],
+        );
+        let message = String::from_utf8(preloaded.stderr).unwrap();
+        assert_eq!(preloaded.status.code(), Some(7), "{message}");
+        assert!(message.contains(reason) && message.lines().count() == 1, "{message}");
+        ground.assert_empty();
+    }
+    let mut without_proc = Command::new("unshare");
+    without_proc
+        .args(["-m", "sh", "-c", "umount -l /proc && exec \"$@\"", "sh", TMPSHIM, "run", "--engine", "notify", "--"])
+        .args(inside);
+    let refused = without_proc.env_remove("LD_PRELOAD").output().unwrap();
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(125), "{message}");
+    assert!(message.contains("no /proc") && message.lines().count() == 1, "{message}");
+    ground.assert_empty();
+}

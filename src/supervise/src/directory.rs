@@ -67,9 +67,9 @@ impl Job {
     }
 
     /// The directory that it is to be in, and its name there, as for a link.
-    pub(crate) fn locate(&self) -> Result<(OwnedFd, CString), Outcome> {
-        match self.start.open_parent(None) {
-            None | Some(Err(Errno::LOOP)) => Err(Outcome::NATIVE),
+    pub(crate) fn locate(&self, root: Option<&OwnedFd>) -> Result<(OwnedFd, CString), Outcome> {
+        match self.start.open_parent(root) {
+            None | Some(Err(Errno::LOOP | Errno::XDEV)) => Err(Outcome::NATIVE),
             Some(Err(error)) => Err(Outcome { answer: Answer::Error(error), said: None }),
             Some(Ok(place)) => Ok(place),
         }
@@ -223,7 +223,7 @@ impl Makers {
     }
 
     /// Removes it if neither `first` nor anybody else can use it; otherwise waits for one who can. Gives it back if it has
-    /// to wait for the exit status of the program.
+    /// to wait for the end of the family.
     fn wait_or_clean(
         &self,
         supervisor: &Supervisor,
@@ -238,12 +238,15 @@ impl Makers {
                 return None;
             }
             // Under that number there may be another by now, which was started later and so counts as well.
-            if let Some(pid) = Pid::from_raw(pid.cast_signed())
-                && let Ok(end) = pidfd_open(pid, PidfdFlags::empty())
-            {
-                let process = pid.as_raw_nonzero().get() as u32;
-                waiting.push(Waiting { process, end, made: vec![made], many: 64 });
-                return None;
+            match Pid::from_raw(pid.cast_signed()).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+                Some(Ok(end)) => {
+                    waiting.push(Waiting { process: pid, end, made: vec![made], many: 64 });
+                    return None;
+                }
+                // It has ended.
+                Some(Err(Errno::SRCH)) => {}
+                // Its end cannot be seen, but that of the family can.
+                _ => return Some(made),
             }
         }
         if supervisor.settings.cleanup == Cleanup::Failed {

@@ -15,6 +15,8 @@ use rustix::net::{
 };
 use rustix::thread::{CapabilitySet, capabilities, set_no_new_privs};
 
+use tmpshim_core::kin;
+
 use crate::last_errno;
 use crate::listener::Listener;
 
@@ -31,6 +33,8 @@ pub enum Refusal {
     Missing,
     /// The program's memory, where its paths lie, may not be read.
     Memory,
+    /// There is no /proc to see programs in.
+    Proc,
     /// Anything else.
     Other(Errno),
 }
@@ -65,6 +69,7 @@ impl fmt::Display for Refusal {
             Self::Memory => formatter.write_str(
                 "Yama forbids to read the program's memory; give CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 1",
             ),
+            Self::Proc => formatter.write_str("there is no /proc here, or it is another PID namespace's; mount one"),
             Self::Other(errno) => write!(formatter, "the filter was refused ({errno}); report it"),
         }
     }
@@ -86,6 +91,9 @@ fn has(capability: CapabilitySet) -> bool {
 /// # Errors
 /// Why there can be no supervisor.
 pub fn probe(filter: &[sock_filter]) -> Result<(), Refusal> {
+    if kin::number_in_proc() != std::process::id() {
+        return Err(Refusal::Proc);
+    }
     // The supervisor is an ancestor of the program, which is enough for scope 1. Nobody may read memory in scope 3.
     let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
     let scope = yama.ok().and_then(|scope| scope.trim().parse().ok()).unwrap_or(0);

@@ -46,9 +46,9 @@ impl Job {
 
     /// The directory that the new name is to be in, and the name. The empty path and the root are the kernel's to judge,
     /// and so is what leads through /proc/self.
-    pub(crate) fn locate(&self) -> Result<(OwnedFd, CString), Outcome> {
-        match self.new.open_parent(None) {
-            None | Some(Err(Errno::LOOP)) => Err(Outcome::NATIVE),
+    pub(crate) fn locate(&self, root: Option<&OwnedFd>) -> Result<(OwnedFd, CString), Outcome> {
+        match self.new.open_parent(root) {
+            None | Some(Err(Errno::LOOP | Errno::XDEV)) => Err(Outcome::NATIVE),
             Some(Err(error)) => Err(Outcome { answer: Answer::Error(error), said: None }),
             Some(Ok(place)) => Ok(place),
         }

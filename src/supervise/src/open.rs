@@ -35,9 +35,9 @@ impl Job {
     }
 
     /// The directory; where there is none to be had, the kernel knows why.
-    pub(crate) fn locate(&self) -> Result<OwnedFd, Outcome> {
+    pub(crate) fn locate(&self, root: Option<&OwnedFd>) -> Result<OwnedFd, Outcome> {
         let follows = OFlags::from_bits_retain(self.open.flags as u32) & OFlags::NOFOLLOW;
-        self.start.open(follows).map_err(|_| Outcome::NATIVE)
+        self.start.open(follows, root).map_err(|_| Outcome::NATIVE)
     }
 
     pub(crate) fn run(&self, directory: &OwnedFd, supervisor: &Supervisor, tracker: Option<&Tracker>) -> Outcome {

@@ -5,6 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{chroot, fchdir, umask};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
@@ -32,7 +33,11 @@ pub(crate) struct Hand {
     root: OwnedFd,
     /// Users and groups need not come back. In somebody else's user namespace ours may have no numbers.
     is_for_one_call: bool,
+    has_own_umask: bool,
 }
+
+/// The umask of all threads that have none of their own.
+static UMASK: RwLock<Option<u32>> = RwLock::new(None);
 
 /// Why a thread did not come to act for somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,21 +51,25 @@ pub(crate) enum Trouble {
 impl Hand {
     /// Makes the calling thread one; nothing where it cannot be.
     pub(crate) fn new(is_for_one_call: bool) -> Option<Self> {
+        // Docker's profile forbids unshare(2) to those without CAP_SYS_ADMIN. A forked process shares nothing.
         // SAFETY: unshare(2) of root, directory and umask concerns nothing but where relative paths begin, and this
         // thread uses none.
-        if unsafe { libc::unshare(libc::CLONE_FS) } != 0 {
-            return None;
-        }
+        let has_own_umask = is_for_one_call || unsafe { libc::unshare(libc::CLONE_FS) } == 0;
         // So that what was given up for a call can be had back after it.
         // SAFETY: a flag of the calling thread; no memory is touched.
         unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) };
         let own = Status::of(rustix::thread::gettid().as_raw_nonzero().get() as u32)?.rights;
         let root = openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        Some(Self { own, sets: capabilities(None).ok()?, root, is_for_one_call })
+        Some(Self { own, sets: capabilities(None).ok()?, root, is_for_one_call, has_own_umask })
     }
 
     pub(crate) fn rights(&self) -> &Rights {
         &self.own
+    }
+
+    /// Whether it can enter another root.
+    pub(crate) fn has_own_root(&self) -> bool {
+        self.has_own_umask
     }
 
     /// Does `work` with the umask and rights of somebody else in the same user namespace, and with this root, if not ours.
@@ -75,8 +84,11 @@ impl Hand {
         if wanted.namespace != self.own.namespace || wanted.capabilities & !self.own.capabilities != 0 {
             return Err(Trouble::Unavailable);
         }
-        umask(Mode::from_raw_mode(status.umask));
-        let entered = root.is_none_or(|root| enter(root).is_some());
+        let _others_wait = (!self.has_own_umask).then(|| share_umask(status.umask));
+        if self.has_own_umask {
+            umask(Mode::from_raw_mode(status.umask));
+        }
+        let entered = root.is_none_or(|root| self.has_own_root() && enter(root).is_some());
         let taken_on = entered && (has_rights || take_on(wanted, &self.own, self.sets).is_some());
         let done = taken_on.then(work);
         let is_itself =
@@ -97,6 +109,20 @@ impl Hand {
         }
         set_capabilities(None, self.sets).ok()
     }
+}
+
+/// Makes it that of all threads that have none of their own, for as long as the answer lives. Most programs have the same,
+/// so few wait here.
+fn share_umask(wanted: u32) -> RwLockReadGuard<'static, Option<u32>> {
+    let shared = UMASK.read();
+    if *shared == Some(wanted) {
+        return shared;
+    }
+    drop(shared);
+    let mut own = UMASK.write();
+    umask(Mode::from_raw_mode(wanted));
+    *own = Some(wanted);
+    RwLockWriteGuard::downgrade(own)
 }
 
 fn enter(root: &OwnedFd) -> Option<()> {
@@ -181,6 +207,25 @@ mod tests {
             let status = Status { process: 1, umask: 0, rights: more };
             assert_eq!(hand.act_as(&status, None, now), Err(Trouble::Unavailable));
             assert_eq!(now().rights, own);
+        });
+    }
+
+    #[test]
+    fn s2_threads_without_an_umask_of_their_own_take_turns() {
+        let hand = |_| Hand { has_own_umask: false, ..Hand::new(false).unwrap() };
+        let rounds = |thread: u32| {
+            let hand = hand(thread);
+            let status = Status { process: 1, umask: thread, rights: hand.own.clone() };
+            for _ in 0..200 {
+                assert_eq!(hand.act_as(&status, None, || UMASK.read().unwrap()), Ok(thread));
+            }
+            let root = openat(CWD, "/dev", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+            assert_eq!(hand.act_as(&status, Some(&root), || ()), Err(Trouble::Unavailable));
+        };
+        std::thread::scope(|scope| {
+            for thread in [0o22, 0o27, 0o77, 0o22] {
+                scope.spawn(move || rounds(thread));
+            }
         });
     }
 

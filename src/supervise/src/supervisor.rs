@@ -104,12 +104,12 @@ enum Located {
 }
 
 impl Job {
-    /// With the target's root and rights.
-    fn locate(&self) -> Result<Located, Outcome> {
+    /// With the target's rights, and its root; where that cannot be entered, `root` is that.
+    fn locate(&self, root: Option<&OwnedFd>) -> Result<Located, Outcome> {
         match self {
-            Self::Open(job) => job.locate().map(Located::Directory),
-            Self::Link(job) => job.locate().map(Located::Name),
-            Self::Directory(job) => job.locate().map(Located::Name),
+            Self::Open(job) => job.locate(root).map(Located::Directory),
+            Self::Link(job) => job.locate(root).map(Located::Name),
+            Self::Directory(job) => job.locate(root).map(Located::Name),
         }
     }
 
@@ -311,10 +311,12 @@ impl Supervisor {
             drop(room);
             job.run(place, self, id, tracker)
         };
-        let Some(root) = target.other_root() else {
-            return hand.act_as(status, None, || job.locate().map_or_else(|outcome| outcome, |place| run(&place)));
-        };
-        match hand.act_as(status, Some(root), || job.locate())? {
+        let root = target.other_root();
+        if root.is_none() || !hand.has_own_root() {
+            let found = || job.locate(root).map_or_else(|outcome| outcome, |place| run(&place));
+            return hand.act_as(status, None, found);
+        }
+        match hand.act_as(status, root, || job.locate(None))? {
             Ok(place) => hand.act_as(status, None, || run(&place)),
             Err(outcome) => Ok(outcome),
         }

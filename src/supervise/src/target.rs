@@ -222,14 +222,13 @@ impl Start {
         Some(Self { directory, path: CString::new(path).ok()?, resolve })
     }
 
-    /// Opens the directory it leads to.
-    pub(crate) fn open(&self, more: OFlags) -> Result<OwnedFd, Errno> {
-        self.open_path(&self.path, more, None)
+    /// Opens the directory it leads to. In a thread that is not in the target's root, `root` is that.
+    pub(crate) fn open(&self, more: OFlags, root: Option<&OwnedFd>) -> Result<OwnedFd, Errno> {
+        self.open_path(&self.path, more, root)
     }
 
     /// Opens the directory that what it leads to lies in, and says the name that it has there, with slashes behind it
-    /// where the program gave such. Nothing where there can be no such name. In a thread that is not in the target's root,
-    /// `root` is that.
+    /// where the program gave such. Nothing where there can be no such name. `root` as above.
     pub(crate) fn open_parent(&self, root: Option<&OwnedFd>) -> Option<Result<(OwnedFd, CString), Errno>> {
         let path = self.path.to_bytes();
         let end = path.iter().rposition(|&byte| byte != b'/')? + 1;
@@ -242,11 +241,13 @@ impl Start {
     fn open_path(&self, path: &CString, more: OFlags, root: Option<&OwnedFd>) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | more;
         let resolve = ResolveFlags::from_bits_retain(self.resolve);
-        if let Some(root) = root.filter(|_| self.directory.is_none()) {
-            return openat2(root, path, flags, Mode::empty(), resolve | ResolveFlags::IN_ROOT);
+        match (&self.directory, root) {
+            (None, None) => openat2(CWD, path, flags, Mode::empty(), resolve),
+            (Some(from), None) => openat2(from, path, flags, Mode::empty(), resolve),
+            (None, Some(root)) => openat2(root, path, flags, Mode::empty(), resolve | ResolveFlags::IN_ROOT),
+            // Where a path that leads up, or through an absolute link, ends would depend on the root: refused (EXDEV).
+            (Some(from), Some(_)) => openat2(from, path, flags, Mode::empty(), resolve | ResolveFlags::BENEATH),
         }
-        let from = self.directory.as_ref().map_or(CWD, AsFd::as_fd);
-        openat2(from, path, flags, Mode::empty(), resolve)
     }
 }
 
