@@ -23,8 +23,9 @@ asan() { # NAME PRELOAD COMPILER...
     # ASan's own report is how a crash ends there: exit status 1.
     probe_builds "$name" "$scratch/probe" "${preload:+$preload }$library" "exit 1"
 }
-runtime=$(ldconfig -p | sed -nE 's/^\s*libasan\.so\.8 .* => (.*)$/\1/p' | head -n 1)
-[ -z "$runtime" ] || asan "gcc, dynamic runtime first" "$runtime" gcc
+# The compiler's own: a machine with gcc-multilib has others.
+runtime=$(gcc -print-file-name=libasan.so.8)
+[ ! -e "$runtime" ] || asan "gcc, dynamic runtime first" "$runtime" gcc
 asan "gcc, static runtime" "" gcc -static-libasan
 if command -v clang >/dev/null; then
     asan "clang, static runtime" "" clang

@@ -16,6 +16,7 @@ import sys
 import time
 
 SHIM, EMPTY, SHORTEST = "shim", "empty", "shortest"
+NATIVE, SUPERVISED, ALLOW, PROOT, STRACE = "native", "supervised", "a filter that allows everything", "proot", "strace -f"
 PRELOADS = ("LD_PRELOAD", "TMPSHIM")
 
 
@@ -24,8 +25,8 @@ def say(*words):
 
 
 class Bench:
-    def __init__(self, built, tmpfs, disk, bindfs):
-        self.built, self.tmpfs, self.disk, self.bindfs = built, tmpfs, disk, bindfs
+    def __init__(self, built, tmpfs, disk, bindfs, distant):
+        self.built, self.tmpfs, self.disk, self.bindfs, self.distant = built, tmpfs, disk, bindfs, distant
         self.rows = []
 
     def program(self, name):
@@ -118,10 +119,107 @@ class Bench:
             say(f"fallback on bindfs, mode {mode}")
             for preload in children:
                 batch(preload, 200, mode)
-            raw = pairs(31, SHORTEST, SHIM, lambda preload, mode=mode: batch(preload, 250, mode) / 250)
+            raw = turns(31, [SHORTEST, SHIM], lambda preload, mode=mode: batch(preload, 250, mode) / 250)
             self.row(what.format(mode), "times", ratio(raw, SHIM, SHORTEST), goal, {"ns": raw})
         for child, _ in children.values():
             finish(child)
+
+    # A static Go program, which no library reaches.
+
+    def supervised(self):
+        """Starts it in each way there is, all at once, and has them work in turn."""
+        program = self.program("calls")
+        if not os.path.exists(program):
+            self.skip("a static Go program under the supervisor", "no go here")
+            return
+        run = [self.program("tmpshim"), "run", "--engine", "notify", "--", program]
+        lines = {NATIVE: [program], SUPERVISED: run, ALLOW: [self.program("allow"), program], PROOT: ["proot", program],
+                 STRACE: ["strace", "-f", "-o", "/dev/null", program]}
+        children = {
+            which: subprocess.Popen(line, env=self.environment(), text=True, bufsize=1, stdin=subprocess.PIPE,
+                                    stdout=subprocess.PIPE)
+            for which, line in lines.items() if shutil.which(line[0])
+        }
+
+        def one(which, what, count, top, threads=1):
+            """Nanoseconds, or why there are none."""
+            children[which].stdin.write(f"{what} {count} {threads} {top}\n")
+            answer = children[which].stdout.readline().strip()
+            return int(answer) / count if answer.isdigit() else answer
+
+        def must(*what):
+            answer = one(*what)
+            if isinstance(answer, str):
+                sys.exit(f"bench: {' '.join(map(str, what))}: {answer or 'the program has ended'}")
+            return answer
+
+        self.calls(children, must)
+        self.files(children, one, must)
+        self.threads(must)
+        for which, child in children.items():
+            child.stdin.close()
+            if child.wait() != 0:
+                sys.exit(f"bench: {which}: status {child.returncode}")
+
+    def calls(self, children, must):
+        """What is none of the supervisor's business."""
+        for what, name, count in (("open", "ordinary open and close", 1000), ("getppid", "getppid", 10000)):
+            say(f"{what} in a supervised program")
+            def batch(which, what=what, count=count):
+                return must(which, what, count // (10 if which in (PROOT, STRACE) else 1), "-")
+
+            raw = turns(101, [NATIVE, SUPERVISED, ALLOW], batch)
+            self.row(f"{name} in a static Go program, supervised, against native", "times", ratio(raw, SUPERVISED, NATIVE),
+                     1.05, {"ns": raw})
+            self.row(f"the same under {ALLOW}, against native", "times", ratio(raw, ALLOW, NATIVE), None, {"ns": raw})
+            # Those take up to a hundred times as long.
+            for which in (PROOT, STRACE):
+                if which in children:
+                    raw = turns(7, [NATIVE, which], batch)
+                    self.row(f"the same under {which}, against native", "times", ratio(raw, which, NATIVE), None,
+                             {"ns": raw})
+
+    def files(self, children, one, must):
+        """O_TMPFILE where the filesystem has it, and where it has not."""
+        say("O_TMPFILE in a supervised program, tmpfs")
+        what = f"O_TMPFILE open and close on {filesystem(self.tmpfs)} in a static Go program"
+        those = [which for which in children if which != ALLOW]
+        raw = turns(31, those, lambda which: must(which, "tmpfile", 400, self.tmpfs))
+        microseconds = {which: statistics.median(times) / 1000 for which, times in raw.items()}
+        note = ", ".join(f"{which} {spent:.0f}" for which, spent in microseconds.items())
+        if PROOT in raw:
+            self.row(f"{what}, supervised, against proot (µs: {note})", "times", ratio(raw, SUPERVISED, PROOT), 1 / 3,
+                     {"ns": raw})
+        else:
+            self.skip(f"{what}, supervised, against proot", "no proot here")
+        self.row(f"{what}, supervised, against native", "times", ratio(raw, SUPERVISED, NATIVE), None, {"ns": raw})
+        what = ("O_TMPFILE open and close on bindfs in a static Go program, supervised, against a file made and unlinked by "
+                "hand, native")
+        if not os.path.isdir(self.bindfs):
+            self.skip(what, self.bindfs)
+        elif not isinstance(one(NATIVE, "tmpfile", 1, self.bindfs), str):
+            self.skip(what, "this bindfs has O_TMPFILE")
+        else:
+            say("O_TMPFILE in a supervised program, bindfs")
+            how = {NATIVE: "by-hand", SUPERVISED: "tmpfile"}
+            raw = turns(31, [NATIVE, SUPERVISED], lambda which: must(which, how[which], 200, self.bindfs))
+            self.row(what, "times", ratio(raw, SUPERVISED, NATIVE), None, {"ns": raw})
+
+    def threads(self, must):
+        """Whether those who open at the same time wait for each other: the time of as many files."""
+        places = (
+            (filesystem(self.tmpfs), self.tmpfs, 800, None),
+            ("bindfs", self.bindfs, 400, None),
+            ("bindfs with 2 ms for each file it creates", self.distant, 64, 0.25),
+        )
+        for name, top, count, goal in places:
+            what = f"O_TMPFILE opens by 8 threads of a supervised program, {name}, against 1 thread's as many"
+            if not os.path.isdir(top):
+                self.skip(what, self.bindfs)
+                continue
+            say(f"8 threads on {name}")
+            raw = turns(9, [1, 8], lambda threads, top=top, count=count: must(SUPERVISED, "tmpfile", count, top, threads))
+            self.row(what, "times", ratio(raw, 8, 1), goal, {"ns": raw})
 
     # Temporary directories.
 
@@ -151,7 +249,7 @@ class Bench:
             shutil.rmtree(top)
             return each
 
-        raw = pairs(31, "untracked", SHIM, one)
+        raw = turns(31, ["untracked", SHIM], one)
         what = f"mkdtemp on {filesystem(top)}, tracked, against no preload"
         self.row(what, "times", ratio(raw, SHIM, "untracked"), 1.5, {"ns": raw})
 
@@ -160,7 +258,7 @@ class Bench:
             shutil.rmtree(top)
             return each / 1000
 
-        raw = pairs(101, "untracked", SHIM, first)
+        raw = turns(101, ["untracked", SHIM], first)
         more = statistics.median(raw[SHIM]) - statistics.median(raw["untracked"])
         self.row("microseconds that the first mkdtemp of a process takes more, journal and handlers", "number", more, None,
                  {"us": raw})
@@ -192,7 +290,7 @@ class Bench:
                         return spent
                     return self.timed(["rm", "-rf", top])
 
-                raw = pairs(15, "rm", SHIM, one, 40)
+                raw = turns(15, ["rm", SHIM], one, 40)
                 what = f"`tmpshim sweep` of {count:,} directories ({kind}) after SIGKILL, {name}, against `rm -rf`"
                 self.row(what, "times", ratio(raw, SHIM, "rm"), 1.0, {"ms": raw})
 
@@ -218,20 +316,21 @@ class Bench:
                         sys.exit("bench: rm -rf left something")
                     return spent / 1e6
 
-                raw = pairs(15, "rm", SHIM, one, 40)
+                raw = turns(15, ["rm", SHIM], one, 40)
                 what = f"{count:,} directories ({kind}) removed at exit, {name}, against `rm -rf`"
                 self.row(what, "times", ratio(raw, SHIM, "rm"), 1.0, {"ms": raw})
 
 
-def pairs(number, base, other, measure, seconds=None):
-    """Measures both in turn, each of them first every other time. The first pair only warms up. Fewer pairs, but three, once
-    the seconds are over: some disks take long to make ten thousand directories."""
-    raw = {base: [], other: []}
+def turns(number, those, measure, seconds=None):
+    """Measures them in turn, each of them first as often. The first round only warms up. Fewer rounds, but three, once the
+    seconds are over: some disks take long to make ten thousand directories."""
+    raw = {which: [] for which in those}
     start = time.monotonic()
     for index in range(number + 1):
         if seconds and index > 3 and time.monotonic() - start > seconds:
             break
-        for which in (base, other) if index % 2 else (other, base):
+        first = (index + 1) % len(those)
+        for which in [*those[first:], *those[:first]]:
             value = measure(which)
             if index:
                 raw[which].append(round(value, 3))
@@ -257,16 +356,18 @@ def processor():
 
 
 def main():
-    built, tmpfs, disk, bindfs, results = sys.argv[1:]
-    bench = Bench(built, tmpfs, disk, bindfs)
+    built, tmpfs, disk, bindfs, distant, results, *only = sys.argv[1:]
+    bench = Bench(built, tmpfs, disk, bindfs, distant)
     machine = {
         "kernel": platform.release(), "cpu": processor(), "cores": os.cpu_count(), "glibc": platform.libc_ver()[1],
         "load": os.getloadavg()[0],
     }
     print("tmpshim on Linux {kernel}, {cpu}, {cores} cores (load {load:.1f}), glibc {glibc}.".format(**machine))
     print("Instructions are counted by callgrind. Times are ratios of one run: medians of pairs, measured in turn.\n")
-    for part in (bench.opens, bench.start, bench.fallback, bench.mkdtemp, bench.removal, bench.sweep):
-        part()
+    parts = (bench.opens, bench.start, bench.fallback, bench.supervised, bench.mkdtemp, bench.removal, bench.sweep)
+    for part in parts:
+        if not only or part.__name__ in only:
+            part()
     print("| what | measured | goal | verdict |\n|---|--:|--:|---|")
     for row in bench.rows:
         if "skipped" in row:

@@ -19,6 +19,8 @@ fn main() {
         "-Wl,-z,defs",
         "-Wl,-soname,libtmpshim.so",
         "-Wl,--no-eh-frame-hdr",
+        // It would lead to the symbols of a stripped file, which nobody keeps.
+        "-Wl,--build-id=none",
     ] {
         println!("cargo:rustc-cdylib-link-arg={flag}");
     }

@@ -105,6 +105,41 @@ static void in_another_root(const char *directory)
     close(fd);
 }
 
+static void say(const char *what)
+{
+    puts(what);
+    fflush(stdout);
+}
+
+/* Opens before and after it may make no file any more; so does a child, and an orphan. Whether the kernel has Landlock. */
+static void shut_in(const char *directory)
+{
+    const unsigned long long make_regular = 1 << 8;
+    struct { unsigned long long handled; } rules = { make_regular };
+    int pipes[2];
+    char byte;
+    int ruleset = syscall(444 /* landlock_create_ruleset */, &rules, sizeof rules, 0);
+    if (ruleset < 0) {
+        exit(77);
+    }
+    CHECK(open(directory, O_TMPFILE | O_RDWR, 0600) >= 0);
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && pipe(pipes) == 0);
+    CHECK(syscall(446 /* landlock_restrict_self */, ruleset, 0) == 0);
+    CHECK(open(directory, O_TMPFILE | O_RDWR, 0600) < 0 && (errno == EOPNOTSUPP || errno == EACCES));
+    if (fork() == 0) {
+        if (fork() == 0) {
+            /* Until its parent is gone. */
+            CHECK(close(pipes[1]) == 0 && read(pipes[0], &byte, 1) == 0);
+            CHECK(open(directory, O_TMPFILE | O_RDWR, 0600) < 0 && (errno == EOPNOTSUPP || errno == EACCES));
+            say("nobody got out");
+        }
+        CHECK(open(directory, O_TMPFILE | O_RDWR, 0600) < 0 && (errno == EOPNOTSUPP || errno == EACCES));
+        _exit(0);
+    }
+    int status;
+    CHECK(wait(&status) > 0 && status == 0);
+}
+
 /* As somebody without rights that reach beyond a namespace: published by each way that needs none. */
 static void publish(const char *directory)
 {
@@ -130,12 +165,6 @@ static void make(const char *directory, const char *name)
     CHECK(mkdir(path, 0700) == 0);
     snprintf(path, sizeof path, "%s/%s/file", directory, name);
     close(open(path, O_CREAT | O_WRONLY, 0600));
-}
-
-static void say(const char *what)
-{
-    puts(what);
-    fflush(stdout);
 }
 
 static void wait_for_the_end_of_input(void)
@@ -207,6 +236,8 @@ int main(int count, char **arguments)
     } else if (!strcmp(what, "make")) {
         make(directory, "tracked");
         return atoi(arguments[3]);
+    } else if (!strcmp(what, "shut-in")) {
+        shut_in(directory);
     } else if (!strcmp(what, "made")) {
         char path[4096];
         snprintf(path, sizeof path, "%s/tracked/file", directory);

@@ -298,6 +298,22 @@ fn s2_in_other_namespaces_and_with_other_rights_files_are_published() {
     assert_eq!(supervisors(&program), 0);
 }
 
+#[test]
+fn s2_nobody_gets_out_of_a_sandbox_through_the_supervisor() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let output = supervised(&program).arg(ground.mount()).arg("shut-in").output().unwrap();
+    if output.status.code() == Some(77) {
+        return eprintln!("not shown: it takes Landlock");
+    }
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"nobody got out\n"[..]), "{}", text(&output));
+    // Who was never inside goes on.
+    let both = format!("'{0}' '{1}' shut-in && '{0}' '{1}' publish", program.display(), ground.mount().display());
+    let output = supervised(Path::new("sh")).args(["-c", &both]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    ground.assert_empty();
+}
+
 /// `tmpshim run` of something that makes directories called `tracked…`.
 fn tracking(ground: &Ground, program: &Path, state: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new(TMPSHIM);

@@ -10,7 +10,7 @@ use crate::sys;
 use crate::text::{PATH_MAX, Text, has_dots, split};
 use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, statat};
 use rustix::io::Errno;
 
 /// How much earlier than its journal a directory's birth time may be: a server's clock is another one than ours.
@@ -150,7 +150,7 @@ fn remove_file(directory: BorrowedFd<'_>, name: &CStr, made: Option<&Identity>) 
     match identity::at(directory, name) {
         Ok(seen) if FileType::from_raw_mode(seen.mode) != FileType::RegularFile => Outcome::NotThere,
         Ok(seen) if made.is_some_and(|made| !seen.identity.is_same_file(made)) => Outcome::NotThere,
-        Ok(_) => match unlinkat(directory, name, AtFlags::empty()) {
+        Ok(_) => match crate::fd::unlinkat(directory, name, AtFlags::empty()) {
             Ok(()) => Outcome::Removed,
             Err(error) => Outcome::Stuck(Stuck::Refused(error)),
         },
@@ -174,7 +174,7 @@ fn try_remove(path: &CStr, made: &Identity, in_doubt: bool) -> Outcome {
         Ok(leased) => leased,
         Err(outcome) => return outcome,
     };
-    match unlinkat(CWD, path, AtFlags::empty()) {
+    match crate::fd::unlinkat(CWD, path, AtFlags::empty()) {
         Ok(()) => Outcome::Removed,
         Err(error) => Outcome::Stuck(Stuck::Refused(error)),
     }

@@ -39,6 +39,13 @@ pub enum Event<'a> {
         /// The answer the program gets.
         error: Errno,
     },
+    /// A program whose system calls no preload sees goes on by itself.
+    OutOfReach {
+        /// The program.
+        path: &'a [u8],
+        /// Why it was not started again under `tmpshim run`.
+        error: Errno,
+    },
     /// What became of something that was tracked.
     Cleaned {
         /// Its absolute path.
@@ -79,10 +86,12 @@ impl Event<'_> {
         | Self::CouldNotStandIn { path, .. }
         | Self::Published { path }
         | Self::CouldNotPublish { path, .. }
+        | Self::OutOfReach { path, .. }
         | Self::Cleaned { path, .. }) = *self;
         let error = match *self {
             Self::CouldNotStandIn { error, .. }
             | Self::CouldNotPublish { error, .. }
+            | Self::OutOfReach { error, .. }
             | Self::Cleaned { outcome: Outcome::Stuck(Stuck::Refused(error)), .. } => Some(error),
             _ => None,
         };
@@ -102,6 +111,7 @@ impl Event<'_> {
                 Outcome::Stuck(Stuck::Refused(_)) => 11,
                 Outcome::Stuck(Stuck::Suspect) => 12,
             },
+            Self::OutOfReach { .. } => 13,
         };
         let (event, detail) = (part(WORDS, b'\n', 2 * number), part(WORDS, b'\n', 2 * number + 1));
         let (seconds, nanoseconds) = sys::wall_clock();
@@ -150,7 +160,9 @@ a process that may use it lives on
 skipped
 could not be removed
 skipped
-nothing that tmpshim makes";
+nothing that tmpshim makes
+go-program
+a preload does not reach it: use `tmpshim run`";
 
 #[cfg(test)]
 mod tests {
@@ -177,6 +189,7 @@ mod tests {
             (stuck(Stuck::InUse), "skipped", "a process that may use it lives on"),
             (stuck(Stuck::Suspect), "skipped", "nothing that tmpshim makes"),
             (cleaned(refused), "skipped", "could not be removed"),
+            (Event::OutOfReach { path, error }, "go-program", "a preload does not reach it: use `tmpshim run`"),
         ];
         for (event, name, detail) in events {
             let line = event.line(7, b"clair");

@@ -8,7 +8,7 @@ use crate::sys;
 use core::ffi::CStr;
 use core::mem::forget;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// An open descriptor, closed when it is dropped.
@@ -63,6 +63,11 @@ pub fn openat(directory: impl AsFd, path: &CStr, flags: OFlags, mode: Mode) -> R
     let (directory, flags) = (directory.as_fd().as_raw_fd(), flags.bits() as i32);
     // SAFETY: the path is closed by NUL, and the descriptor gets an owner at once.
     unsafe { sys::openat(directory, path.as_ptr(), flags, mode.bits()).map(|fd| Fd::own(fd)) }
+}
+
+/// unlinkat(2), which the library calls in many places and has no room for a copy in each.
+pub fn unlinkat(directory: impl AsFd, path: &CStr, flags: AtFlags) -> Result<(), Errno> {
+    sys::unlinkat(directory.as_fd().as_raw_fd(), path.as_ptr(), flags.bits() as i32)
 }
 
 /// openat2(2).

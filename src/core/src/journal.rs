@@ -29,7 +29,7 @@ use core::mem::{MaybeUninit, offset_of};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, stat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, stat};
 use rustix::io::{Errno, pread, pwrite};
 
 /// What a journal begins with.
@@ -299,7 +299,7 @@ impl Own {
                 // Somebody who sweeps came between creation and lock, and took it for a dead one without content.
                 Ok(None) => {}
                 Err(error) => {
-                    let _ = unlinkat(directory, name.as_c_str(), AtFlags::empty());
+                    let _ = crate::fd::unlinkat(directory, name.as_c_str(), AtFlags::empty());
                     return Err(error);
                 }
             }
@@ -616,7 +616,7 @@ impl Journal {
         if lock && judged == Err(Refusal::Blank) {
             // Here, because the lock goes with `file`: its owner may be about to take it, and looks then whether the file
             // still has a name.
-            let _ = unlinkat(directory, name, AtFlags::empty());
+            let _ = crate::fd::unlinkat(directory, name, AtFlags::empty());
         }
         judged?;
         Ok(Self { file, length, header })

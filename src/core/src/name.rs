@@ -72,10 +72,12 @@ impl Name {
         let mut bits = [0u8; 16];
         random(&mut bits)?;
         let mut name = [0u8; LENGTH + 1];
-        let digits = bits.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hexadecimal);
-        let bytes = PREFIX.iter().copied().chain([kind.letter()]).chain(digits);
-        for (slot, byte) in name.iter_mut().zip(bytes) {
-            *slot = byte;
+        let (front, digits) = name.split_at_mut(PREFIX.len() + 1);
+        for (slot, byte) in front.iter_mut().zip(PREFIX.iter().chain(&[kind.letter()])) {
+            *slot = *byte;
+        }
+        for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bits) {
+            *pair = [hexadecimal(byte >> 4), hexadecimal(byte & 15)];
         }
         Ok(Self(name))
     }

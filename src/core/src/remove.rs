@@ -14,7 +14,7 @@ use crate::sys;
 use crate::text::until_nul;
 use core::ffi::CStr;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, fchmod, seek, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, fchmod, seek};
 use rustix::io::Errno;
 
 /// Down to this depth descriptors and listings are kept, so that coming back up costs nothing.
@@ -129,7 +129,7 @@ impl Remover {
             // most likely is, too.
             let is_tried = rounds > 0 || !contents || !self.was_full;
             if is_tried {
-                match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+                match crate::fd::unlinkat(parent, name, AtFlags::REMOVEDIR) {
                     Ok(()) => return Outcome::Removed,
                     Err(Errno::NOTEMPTY | Errno::EXIST) => self.was_full = true,
                     Err(Errno::NOENT) => return Outcome::NotThere,
@@ -303,18 +303,18 @@ impl Remover {
         Step::Skip
     }
 
-    /// unlinkat(2), once more with our own directory made writable where that was missing.
+    /// crate::fd::unlinkat(2), once more with our own directory made writable where that was missing.
     fn unlink(&mut self, depth: usize, fd: RawFd, name: &CStr, flags: AtFlags) -> Result<(), Errno> {
         // SAFETY: the level's descriptor, open as long as the level is the current one or the one above.
         let directory = unsafe { sys::borrow(fd) };
-        let answer = unlinkat(directory, name, flags);
+        let answer = crate::fd::unlinkat(directory, name, flags);
         if answer != Err(Errno::ACCESS) {
             return answer;
         }
         let Some(level) = self.level(depth).filter(|level| !level.widened) else { return answer };
         level.widened = true;
         fchmod(directory, Mode::RWXU).map_err(|_| Errno::ACCESS)?;
-        unlinkat(directory, name, flags)
+        crate::fd::unlinkat(directory, name, flags)
     }
 
     #[inline(never)]

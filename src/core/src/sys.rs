@@ -155,6 +155,7 @@ pub fn generation(directory: BorrowedFd<'_>, name: &core::ffi::CStr, flags: i32)
 }
 
 /// unlinkat(2) on a program's own path pointer.
+#[inline(never)]
 pub fn unlinkat(directory: RawFd, path: *const c_char, flags: i32) -> Result<(), Errno> {
     call!(libc::SYS_unlinkat, directory as isize, path, flags as isize).map(drop)
 }
@@ -397,6 +398,18 @@ pub fn shm_attachments(segment: i32) -> Result<u64, Errno> {
     call!(libc::SYS_shmctl, segment as isize, libc::IPC_STAT as isize, state.as_mut_ptr())?;
     // SAFETY: all-zero bytes are a valid shmid_ds, and the kernel has filled it.
     Ok(unsafe { state.assume_init() }.shm_nattch)
+}
+
+/// execve(2). Comes back only where it cannot be.
+///
+/// # Safety
+/// Both lists are closed by null and made of strings that are closed by NUL.
+pub unsafe fn execve(
+    path: &core::ffi::CStr,
+    arguments: *const *const c_char,
+    variables: *const *const c_char,
+) -> Errno {
+    call!(libc::SYS_execve, path.as_ptr(), arguments, variables).err().unwrap_or(Errno::INVAL)
 }
 
 /// Ends the process with `status`, all threads, running nothing.

@@ -33,7 +33,7 @@ use core::ffi::CStr;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, CWD, unlinkat};
+use rustix::fs::{AtFlags, CWD};
 use rustix::mm::{Advice, madvise, munmap};
 use slots::{LARGE, Place, SMALL, Slots};
 
@@ -269,7 +269,7 @@ impl Tracker {
             if matches!(outcome, Outcome::Stuck(_)) { Fate::Keep } else { Fate::Forget }
         });
         if kept == 0 {
-            let _ = unlinkat(state, name, AtFlags::empty());
+            let _ = crate::fd::unlinkat(state, name, AtFlags::empty());
         }
     }
 
@@ -525,7 +525,7 @@ impl Tracker {
         }
         let Some(header) = header else { return };
         if kept == 0 && is_last {
-            let _ = unlinkat(CWD, header.path(), AtFlags::empty());
+            let _ = crate::fd::unlinkat(CWD, header.path(), AtFlags::empty());
         }
         // What another process may be cleaning by now is not ours any more.
         page.given_up.store(u32::from(kept != 0), Ordering::Relaxed);
@@ -667,9 +667,11 @@ impl Page {
     /// Every place that was ever handed out, the newest first; none of them claimed.
     fn places(&self) -> impl Iterator<Item = Place<'_>> {
         let given_up = self.given_up.load(Ordering::Relaxed) != 0;
-        [(&self.small, &SMALL), (&self.large, &LARGE)].into_iter().flat_map(move |(slots, shape)| {
-            let used = if given_up { 0 } else { slots.used.load(Ordering::Acquire) };
-            (0..used).rev().filter_map(move |index| slots.place(shape, index))
+        let used = |slots: &Slots| if given_up { 0 } else { slots.used.load(Ordering::Acquire) };
+        let (small, large) = (used(&self.small), used(&self.large));
+        (0..small + large).rev().filter_map(move |index| match index.checked_sub(large) {
+            Some(index) => self.small.place(&SMALL, index),
+            None => self.large.place(&LARGE, index),
         })
     }
 

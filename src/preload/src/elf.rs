@@ -61,7 +61,9 @@ struct Symbol {
     size: u64,
 }
 
+const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
+const PT_NOTE: u32 = 4;
 const PT_PHDR: u32 = 6;
 const DT_HASH: i64 = 4;
 const DT_STRTAB: i64 = 5;
@@ -86,38 +88,33 @@ pub(crate) fn auxiliary(kind: libc::c_ulong) -> usize {
     unsafe { getauxval(kind) as usize }
 }
 
-/// A symbol's name, inside and not behind a pointer, which would cost a relocation; and its GNU hash, which is computed
-/// when this is compiled. The other hash is seldom wanted.
+/// A symbol's name, as its two hashes, which are computed when this is compiled: 60 bits are as good as the name, and a
+/// third of the room.
+#[derive(Clone, Copy)]
 pub(crate) struct Wanted {
-    name: [u8; Self::ROOM],
     gnu: u32,
+    system_v: u32,
 }
 
 impl Wanted {
-    /// For the longest name and its NUL.
-    const ROOM: usize = 20;
-
     pub(crate) const fn new(name: &'static CStr) -> Self {
-        let bytes = name.to_bytes();
-        let mut wanted = Self { name: [0; Self::ROOM], gnu: 5381 };
-        assert!(bytes.len() < Self::ROOM);
-        let mut index = 0;
-        while index < bytes.len() {
-            wanted.name[index] = bytes[index];
-            wanted.gnu = wanted.gnu.wrapping_mul(33).wrapping_add(bytes[index] as u32);
-            index += 1;
+        let (mut hashes, mut rest) = (Self::NOTHING, name.to_bytes());
+        while let [letter, behind @ ..] = rest {
+            hashes = hashes.and(*letter);
+            rest = behind;
         }
-        wanted
+        hashes
     }
 
-    /// Its System V hash.
-    fn system_v(&self) -> u32 {
-        let letters = self.name.iter().take_while(|&&letter| letter != 0);
-        letters.fold(0u32, |hash, &letter| {
-            let hash = (hash << 4).wrapping_add(u32::from(letter));
-            let high = hash & 0xf000_0000;
-            (hash ^ (high >> 24)) & !high
-        })
+    /// The hashes of an empty name.
+    const NOTHING: Self = Self { gnu: 5381, system_v: 0 };
+
+    /// The hashes of a name that is longer by a letter.
+    const fn and(self, letter: u8) -> Self {
+        let hash = (self.system_v << 4).wrapping_add(letter as u32);
+        let high = hash & 0xf000_0000;
+        let gnu = self.gnu.wrapping_mul(33).wrapping_add(letter as u32);
+        Self { gnu, system_v: (hash ^ (high >> 24)) & !high }
     }
 
     /// Whether this is its name.
@@ -125,16 +122,10 @@ impl Wanted {
     /// # Safety
     /// `name` is closed by NUL.
     unsafe fn is(&self, name: *const c_char) -> bool {
-        for (index, &letter) in self.name.iter().enumerate() {
-            // SAFETY: nothing is read behind the first letter that differs, and so nothing behind the NUL.
-            if unsafe { *name.cast::<u8>().add(index) } != letter {
-                return false;
-            }
-            if letter == 0 {
-                return true;
-            }
-        }
-        false
+        // SAFETY: as this function's own contract.
+        let hashes =
+            unsafe { CStr::from_ptr(name) }.to_bytes().iter().fold(Self::NOTHING, |hashes, &letter| hashes.and(letter));
+        hashes.gnu == self.gnu && hashes.system_v == self.system_v
     }
 
     /// The address of its definition in the first object behind ours that has one.
@@ -160,6 +151,7 @@ impl Wanted {
 }
 
 /// Finds our own entry in the loader's list, once.
+#[inline(never)]
 fn find_ourselves() -> Option<()> {
     if !OWN.load(Ordering::Acquire).is_null() {
         return Some(());
@@ -167,7 +159,7 @@ fn find_ourselves() -> Option<()> {
     // SAFETY: the program headers and the dynamic section of the main program, as the kernel and the loader left them;
     // the list behind DT_DEBUG is complete before any constructor runs.
     unsafe {
-        let mut map = (*debug()?).map;
+        let mut map = (*Program::new()?.debug()?).map;
         let mut own = null();
         let mut last = null();
         while !map.is_null() {
@@ -186,24 +178,66 @@ fn find_ourselves() -> Option<()> {
     Some(())
 }
 
-/// The loader's `r_debug`, to which the main program's DT_DEBUG points.
-///
-/// # Safety
-/// The process was started by a dynamic loader, which it was if this library is in it.
-unsafe fn debug() -> Option<*const Debug> {
-    let headers = auxiliary(libc::AT_PHDR) as *const ProgramHeader;
-    if headers.is_null() {
-        return None;
-    }
-    // SAFETY: AT_PHNUM headers lie at AT_PHDR; the dynamic section ends with a null tag.
-    unsafe {
-        let headers = core::slice::from_raw_parts(headers, auxiliary(libc::AT_PHNUM));
+/// The main program, as the kernel or the loader has mapped it.
+struct Program {
+    base: usize,
+    headers: &'static [ProgramHeader],
+}
+
+impl Program {
+    fn new() -> Option<Self> {
+        let first = auxiliary(libc::AT_PHDR) as *const ProgramHeader;
+        if first.is_null() {
+            return None;
+        }
+        // SAFETY: AT_PHNUM headers lie at AT_PHDR, for as long as the process lives.
+        let headers = unsafe { core::slice::from_raw_parts(first, auxiliary(libc::AT_PHNUM)) };
         let own = headers.iter().find(|header| header.kind == PT_PHDR)?;
-        let base = headers.as_ptr().addr().wrapping_sub(own.address);
-        let dynamic = headers.iter().find(|header| header.kind == PT_DYNAMIC)?;
-        let section = base.wrapping_add(dynamic.address) as *const Dynamic;
-        Some(value_of(section, DT_DEBUG)? as *const Debug).filter(|debug| !debug.is_null())
+        Some(Self { base: first.addr().wrapping_sub(own.address), headers })
     }
+
+    /// The loader's `r_debug`, to which DT_DEBUG points.
+    ///
+    /// # Safety
+    /// The process was started by a dynamic loader, which it was if this library is in it.
+    unsafe fn debug(&self) -> Option<*const Debug> {
+        let dynamic = self.headers.iter().find(|header| header.kind == PT_DYNAMIC)?;
+        let section = self.base.wrapping_add(dynamic.address) as *const Dynamic;
+        // SAFETY: the dynamic section ends with a null tag.
+        unsafe { Some(value_of(section, DT_DEBUG)? as *const Debug).filter(|debug| !debug.is_null()) }
+    }
+
+    /// The words of its notes, a slice for each segment of them.
+    fn notes(&self) -> impl Iterator<Item = &'static [u32]> {
+        let is_loaded = |note: &ProgramHeader| {
+            self.headers.iter().any(|load| {
+                // What lies in front of the segment is far behind it.
+                let offset = note.address.wrapping_sub(load.address) as u64;
+                load.kind == PT_LOAD && offset < load.file_size && note.file_size <= load.file_size - offset
+            })
+        };
+        let notes =
+            self.headers.iter().filter(move |note| note.kind == PT_NOTE && note.address % 4 == 0 && is_loaded(note));
+        // SAFETY: these addresses are mapped, and never written to.
+        notes.map(|note| unsafe {
+            core::slice::from_raw_parts(self.base.wrapping_add(note.address) as *const u32, note.file_size as usize / 4)
+        })
+    }
+}
+
+/// Whether the main program is Go's: it carries the note that Go's linker puts into everything, of type 4 and from "Go".
+pub(crate) fn is_go() -> bool {
+    const NAME: u32 = u32::from_ne_bytes(*b"Go\0\0");
+    let Some(program) = Program::new() else { return false };
+    // A note: the length of the name, that of what it says, its type, the name.
+    program.notes().any(|words| words.windows(4).any(|words| matches!(words, [4, _, 4, NAME])))
+}
+
+/// The path of this library, as the loader knows it.
+pub(crate) fn own_path() -> Option<&'static CStr> {
+    find_ourselves()?;
+    // SAFETY: `OWN` is an entry of the loader's list that is never removed; its name is closed by NUL.
+    unsafe { Some(CStr::from_ptr((*OWN.load(Ordering::Acquire)).name)) }
 }
 
 /// # Safety
@@ -325,7 +359,7 @@ impl Tables {
                 return None;
             }
             let chain = self.hash.add(2 + buckets as usize);
-            let mut index = *self.hash.add(2 + (wanted.system_v() % buckets) as usize);
+            let mut index = *self.hash.add(2 + (wanted.system_v % buckets) as usize);
             while index != 0 {
                 if self.defines(index, wanted) {
                     return Some(index);

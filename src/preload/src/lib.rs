@@ -5,10 +5,13 @@
 //! ours to handle goes on to the next `open` in line with one test and one jump (T8).
 #![no_std]
 
+use core::ffi::{c_char, c_int};
+
 mod elf;
 mod errno;
 mod exit;
 mod file;
+mod go;
 mod link;
 mod next;
 mod process;
@@ -30,7 +33,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 /// Run by the loader, before the program's own code and after libc is ready.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: extern "C" fn() = process::start;
+static CONSTRUCTOR: extern "C" fn(c_int, *const *const c_char, *const *const c_char) = process::start;
 
 /// Run at the end of exit(3) where libc has no `on_exit` (musl).
 #[used]

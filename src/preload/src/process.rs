@@ -1,10 +1,11 @@
 //! What there is once a process: its settings, its name, its record of what it made.
 
 use crate::elf::auxiliary;
-use crate::{exit, signal, syscall};
+use crate::{exit, go, signal, syscall};
 use core::cell::UnsafeCell;
-use core::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char, c_int};
 use core::mem::MaybeUninit;
+use core::slice;
 use core::sync::atomic::{AtomicBool, Ordering};
 use once_cell::race::OnceRef;
 use tmpshim_core::event::Event;
@@ -88,17 +89,22 @@ pub(crate) fn log(event: &Event<'_>) {
     }
 }
 
-/// The constructor.
-pub(crate) extern "C" fn start() {
+/// The constructor. glibc gives it the program's arguments and environment, as the kernel made them; musl gives nothing,
+/// which shows in that the one does not lie behind the other.
+pub(crate) extern "C" fn start(count: c_int, list: *const *const c_char, variables: *const *const c_char) {
     syscall::prepare();
     if settings().enabled {
         exit::prepare();
+        let given = count > 0 && list.wrapping_add(count as usize + 1) == variables;
+        // SAFETY: libc's own list.
+        go::start_again(given.then(|| unsafe { slice::from_raw_parts(list, count as usize) }));
     }
 }
 
 /// Reads the environment, once; another library's constructor may call a hook before ours has run. Whoever comes in the
 /// middle of it finds us inert.
 #[cold]
+#[inline(never)]
 fn read() -> &'static Settings<'static> {
     if READING.swap(true, Ordering::AcqRel) {
         return SETTINGS.get().unwrap_or(&INERT);
@@ -128,10 +134,7 @@ fn read() -> &'static Settings<'static> {
             let _ = rustix::io::write(unsafe { sys::borrow(2) }, problem.describe().as_bytes());
         }
     });
-    let path = auxiliary(libc::AT_EXECFN) as *const c_char;
-    // SAFETY: the kernel puts the path of the executed file there, closed by NUL.
-    let path = if path.is_null() { b"" } else { unsafe { CStr::from_ptr(path) }.to_bytes() };
-    let name = last_component(path);
+    let name = last_component(executed().to_bytes());
     let name = if is_many_programs(name) { applet() } else { name };
     for (slot, byte) in stored.program.iter_mut().take(255).zip(name) {
         *slot = *byte;
@@ -139,6 +142,19 @@ fn read() -> &'static Settings<'static> {
     let settings = &stored.settings;
     let _ = SETTINGS.set(settings);
     settings
+}
+
+/// What was executed, as the path that the kernel was given.
+pub(crate) fn executed() -> &'static CStr {
+    let path = auxiliary(libc::AT_EXECFN) as *const c_char;
+    // SAFETY: closed by NUL.
+    if path.is_null() { c"" } else { unsafe { CStr::from_ptr(path) } }
+}
+
+/// The environment, for system calls.
+pub(crate) fn environment() -> *const *const c_char {
+    // SAFETY: libc's own variable.
+    unsafe { environ }
 }
 
 /// Calls `each` with every variable of the environment that claims to be a setting, and with `RUNTIME`.
@@ -162,22 +178,28 @@ fn each_variable(mut each: impl FnMut(&'static [u8], &'static [u8])) {
     }
 }
 
-/// What a multi-call binary is to be: the name it was called by, or else its first argument. The arguments lie in front
-/// of the environment, and in front of them their number.
-fn applet() -> &'static [u8] {
-    const MOST: usize = 4096;
-    // SAFETY: before the program's own code runs, `environ` is where the kernel put it: behind the arguments, which are
-    // closed by null and stand behind their number.
+/// The program's arguments, as long as none of its code has run: `environ` is where the kernel put it, behind them and the
+/// null that closes them, and they lie behind their number. None where another library has replaced `environ`.
+#[inline(never)]
+pub(crate) fn arguments() -> &'static [*const c_char] {
+    let here = MaybeUninit::<usize>::uninit();
+    // SAFETY: what lies between this frame and `environ` is the stack.
     unsafe {
         let end = environ.cast::<usize>();
-        let Some(count) = (1..MOST).find(|&count| *end.sub(2 + count) == count) else { return b"" };
-        let argument = |index: usize| {
-            let text = *end.sub(1 + count - index).cast::<*const c_char>();
-            if text.is_null() { b"" } else { last_component(CStr::from_ptr(text).to_bytes()) }
-        };
-        let name = argument(0);
-        if count > 1 && is_many_programs(name) { argument(1) } else { name }
+        let words = end.addr().saturating_sub(here.as_ptr().addr()) / size_of::<usize>();
+        let count = (1..words.saturating_sub(1)).find(|&count| *end.sub(2 + count) == count);
+        count.map_or(&[], |count| slice::from_raw_parts(end.sub(1 + count).cast(), count))
     }
+}
+
+/// What a multi-call binary is to be: the name it was called by, or else its first argument.
+fn applet() -> &'static [u8] {
+    let mut names = arguments().iter().map(|&argument| {
+        // SAFETY: the kernel closes every argument by NUL.
+        last_component(unsafe { CStr::from_ptr(argument) }.to_bytes())
+    });
+    let name = names.next().unwrap_or(b"");
+    if is_many_programs(name) { names.next().unwrap_or(name) } else { name }
 }
 
 #[inline(never)]

@@ -3,7 +3,7 @@
 use libc::seccomp_notif;
 use tmpshim_core::tmpfile::plan::{KNOWN_FLAGS, OpenHow, QUESTION_DIRECTORY, asks_for_tmpfile, openat2_takes};
 
-use crate::filter::{ARCHITECTURES, Numbers};
+use crate::filter::{ARCHITECTURES, LANDLOCK_RESTRICT_SELF, Numbers};
 use crate::target;
 
 /// A call that concerns us, in the program's own words. Paths are addresses in its memory.
@@ -14,6 +14,8 @@ pub(crate) enum Call {
     Directory(MakeDirectory),
     /// The question whether there is a supervisor.
     Question,
+    /// The thread shuts itself in.
+    Sandbox,
 }
 
 /// An open with O_TMPFILE.
@@ -93,7 +95,7 @@ fn decode(
     } else if number == numbers.mkdirat {
         Call::Directory(MakeDirectory { from: directory, path: second, mode: third as u32 })
     } else {
-        return None;
+        return (number == LANDLOCK_RESTRICT_SELF).then_some(Call::Sandbox);
     };
     match call {
         Call::Open(open) if !asks_for_tmpfile(open.flags) => None,
@@ -152,6 +154,7 @@ mod tests {
             let directory = MakeDirectory { from: 4, path: 1, mode: 0o700 };
             assert_eq!(decode(numbers.mkdirat, [4, 1, 0o700, 0, 0, 0]), Some(Call::Directory(directory)));
         }
+        assert!(decoded(LANDLOCK_RESTRICT_SELF, [0; 6]).iter().all(|call| *call == Some(Call::Sandbox)));
         assert!(decoded(39_999, [0; 6]).iter().all(Option::is_none));
     }
 }

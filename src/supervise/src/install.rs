@@ -35,6 +35,8 @@ pub enum Refusal {
     Memory,
     /// There is no /proc to see programs in.
     Proc,
+    /// EAGAIN, ENOMEM: no process to be had.
+    Full,
     /// Anything else.
     Other(Errno),
 }
@@ -46,6 +48,7 @@ impl Refusal {
             Errno::PERM | Errno::ACCESS => Self::Forbidden,
             Errno::INVAL => Self::Old,
             Errno::NOSYS => Self::Missing,
+            Errno::AGAIN | Errno::NOMEM => Self::Full,
             other => Self::Other(other),
         }
     }
@@ -70,6 +73,8 @@ impl fmt::Display for Refusal {
                 "Yama forbids to read the program's memory; give CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 1",
             ),
             Self::Proc => formatter.write_str("there is no /proc here, or it is another PID namespace's; mount one"),
+            Self::Full => formatter
+                .write_str("there is no process or memory left for it; raise the limit (ulimit -u, a container's pids)"),
             Self::Other(errno) => write!(formatter, "the filter was refused ({errno}); report it"),
         }
     }
@@ -109,7 +114,7 @@ pub fn probe(filter: &[sock_filter]) -> Result<(), Refusal> {
         unsafe { libc::_exit(status) };
     }
     if child < 0 {
-        return Err(Refusal::Other(last_errno()));
+        return Err(Refusal::of(last_errno()));
     }
     let mut status = 0;
     // SAFETY: waits for the child just made; the status lives on this frame.
@@ -201,7 +206,7 @@ mod tests {
     #[test]
     fn s5_every_refusal_says_why_and_what_to_do_in_one_line() {
         let mut seen = std::collections::HashSet::new();
-        for errno in [Errno::BUSY, Errno::PERM, Errno::INVAL, Errno::NOSYS, Errno::NOMEM] {
+        for errno in [Errno::BUSY, Errno::PERM, Errno::INVAL, Errno::NOSYS, Errno::NOMEM, Errno::IO] {
             let text = Refusal::of(errno).to_string();
             assert!(text.contains("; ") && !text.contains('\n'), "{text}");
             assert!(seen.insert(text));

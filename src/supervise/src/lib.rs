@@ -19,6 +19,7 @@ mod link;
 pub mod listener;
 mod open;
 mod rights;
+mod sandbox;
 pub mod supervisor;
 mod target;
 

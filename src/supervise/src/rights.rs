@@ -24,6 +24,8 @@ pub(crate) struct Rights {
     pub(crate) capabilities: u64,
     /// Inode of the user namespace in which they count.
     pub(crate) namespace: u64,
+    /// What a security module (AppArmor, SELinux) calls it. Not to be taken on.
+    pub(crate) label: Vec<u8>,
 }
 
 /// A thread, or process, of ours with a root and an umask of its own, and with what it needs to become itself again.
@@ -81,7 +83,10 @@ impl Hand {
     ) -> Result<T, Trouble> {
         let wanted = &status.rights;
         let has_rights = *wanted == self.own;
-        if wanted.namespace != self.own.namespace || wanted.capabilities & !self.own.capabilities != 0 {
+        if wanted.namespace != self.own.namespace
+            || wanted.label != self.own.label
+            || wanted.capabilities & !self.own.capabilities != 0
+        {
             return Err(Trouble::Unavailable);
         }
         let _others_wait = (!self.has_own_umask).then(|| share_umask(status.umask));

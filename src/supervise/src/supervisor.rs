@@ -11,6 +11,7 @@ use libc::seccomp_notif;
 use parking_lot::{Condvar, Mutex, RwLock};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use tmpshim_core::event::Event;
 use tmpshim_core::journal::Entry;
 use tmpshim_core::settings::{Cleanup, Settings};
@@ -24,6 +25,7 @@ use crate::directory::{self, Makers};
 use crate::listener::Listener;
 use crate::open::{self, Native};
 use crate::rights::{Hand, Trouble};
+use crate::sandbox::Sandboxes;
 use crate::target::{Place, Status, Target};
 use crate::{elsewhere, link};
 
@@ -44,6 +46,9 @@ pub struct Supervisor {
     pub(crate) home: Place,
     has_kept: AtomicBool,
     unfinished: Unfinished,
+    sandboxes: Sandboxes,
+    /// The process that was started by ours.
+    main: u32,
     /// Held by the thread that waits for the next call.
     leader: Mutex<()>,
     threads: AtomicUsize,
@@ -140,12 +145,13 @@ static TRACKER: Tracker = Tracker::new(Surroundings {
 });
 
 impl Supervisor {
-    /// For a program that has been started, whose filter's listener this is; `killable` if nothing but a fatal signal
+    /// For a child of this process, the program, whose filter's listener this is; `killable` if nothing but a fatal signal
     /// interrupts a call that we have seen. The state directory is in the settings.
     ///
     /// # Errors
     /// As eventfd(2) and openat(2).
     pub fn new(
+        main: Pid,
         listener: Listener,
         killable: bool,
         settings: Settings<'static>,
@@ -164,6 +170,8 @@ impl Supervisor {
             home,
             has_kept: AtomicBool::new(false),
             unfinished: Unfinished { killable, ..Unfinished::default() },
+            sandboxes: Sandboxes::default(),
+            main: main.as_raw_nonzero().get().cast_unsigned(),
             leader: Mutex::default(),
             threads: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
@@ -229,6 +237,10 @@ impl Supervisor {
                         Some(Call::Question) => {
                             let _ = self.listener.answer(stopped.id, Err(QUESTION_ANSWER));
                         }
+                        Some(Call::Sandbox) => {
+                            self.sandboxes.add(stopped.pid);
+                            self.listener.let_go(stopped.id);
+                        }
                         Some(Call::Open(open)) if open::is_known_native(stopped.pid, &open, self) => {
                             self.listener.let_go(stopped.id);
                         }
@@ -281,9 +293,12 @@ impl Supervisor {
             Call::Open(open) => Job::Open(open::Job::prepare(target, open)?),
             Call::Link(call) => Job::Link(link::Job::prepare(target, call, tracker)?),
             Call::Directory(call) => Job::Directory(directory::Job::prepare(target, call, self)?),
-            Call::Question => return None,
+            Call::Question | Call::Sandbox => return None,
         };
         let status = target.status()?;
+        if self.sandboxes.may_hold(status.process, self.main) {
+            return None;
+        }
         // What was read until here was the program's own only if it still waits.
         if !self.listener.is_waiting(id) {
             return None;

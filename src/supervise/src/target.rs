@@ -109,10 +109,12 @@ impl Status {
     pub(crate) fn of(thread: u32) -> Option<Self> {
         let text = fs::read(format!("/proc/{thread}/status")).ok()?;
         let namespace = fs::metadata(format!("/proc/{thread}/ns/user")).ok()?.ino();
-        Self::parse(&text, namespace)
+        // Where there is no security module, nobody has one.
+        let label = fs::read(format!("/proc/{thread}/attr/current")).unwrap_or_default();
+        Self::parse(&text, namespace, label)
     }
 
-    fn parse(text: &[u8], namespace: u64) -> Option<Self> {
+    fn parse(text: &[u8], namespace: u64, label: Vec<u8>) -> Option<Self> {
         let line = |name: &str| {
             let mut lines = text.split(|&byte| byte == b'\n');
             let value = lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
@@ -132,6 +134,7 @@ impl Status {
                 more_groups: groups,
                 capabilities: u64::from_str_radix(line("CapEff")?, 16).ok()?,
                 namespace,
+                label,
             },
         })
     }
@@ -300,9 +303,13 @@ mod tests {
             more_groups: vec![4, 30],
             capabilities: 0x1ff_ffff_ffff,
             namespace: 9,
+            label: b"runc".to_vec(),
         };
-        assert_eq!(Status::parse(text.as_bytes(), 9), Some(Status { process: 41, umask: 0o27, rights }));
-        assert_eq!(Status::parse(text.replace("Umask", "U").as_bytes(), 9), None);
+        assert_eq!(
+            Status::parse(text.as_bytes(), 9, b"runc".to_vec()),
+            Some(Status { process: 41, umask: 0o27, rights })
+        );
+        assert_eq!(Status::parse(text.replace("Umask", "U").as_bytes(), 9, Vec::new()), None);
         assert_eq!(Status::of(std::process::id()).unwrap().process, std::process::id());
     }
 

@@ -35,6 +35,39 @@ pub(super) struct Order<'a> {
     pub(super) environment: Vec<(&'static str, OsString)>,
 }
 
+impl Order<'_> {
+    /// To our own environment, since `Command` would put the whole into another order.
+    fn add_environment(&self) {
+        for (name, value) in &self.environment {
+            // SAFETY: this process has a single thread yet.
+            unsafe { std::env::set_var(name, value) };
+        }
+    }
+}
+
+/// Becomes the program, unchanged, where there can be no process for it. Returns where that fails, too.
+pub(super) fn exec(order: &Order<'_>, caller: Caller) -> io::Error {
+    let mut command = Command::new(&order.command[0]);
+    command.args(&order.command[1..]);
+    if let Some(name) = order.name {
+        command.arg0(name);
+    }
+    if signals::is_ignored(libc::SIGPIPE) {
+        // SAFETY: signal(2) is async-signal-safe.
+        unsafe {
+            command.pre_exec(|| {
+                signals::ignore(libc::SIGPIPE);
+                Ok(())
+            });
+        }
+    }
+    if caller.ignores_children {
+        signals::ignore(libc::SIGCHLD);
+    }
+    signals::restore(caller.blocked);
+    command.exec()
+}
+
 /// The running program.
 #[derive(Debug)]
 pub(super) struct Child {
@@ -69,11 +102,12 @@ impl Child {
     ///
     /// # Errors
     /// As execvp(3), and as fork(2) and seccomp(2).
-    pub(super) fn start(order: Order<'_>, caller: Caller, installer: Option<Installer>) -> io::Result<Self> {
+    pub(super) fn start(order: &Order<'_>, caller: Caller, installer: Option<Installer>) -> io::Result<Self> {
         adopt_orphans();
         let ignores_pipes = signals::is_ignored(libc::SIGPIPE);
         let mut command = Command::new(&order.command[0]);
-        command.args(&order.command[1..]).envs(order.environment);
+        command.args(&order.command[1..]);
+        order.add_environment();
         if let Some(name) = order.name {
             command.arg0(name);
         }

@@ -14,12 +14,13 @@ pub(crate) mod program;
 mod supervision;
 
 use std::env;
+use std::io::ErrorKind;
 
 use tmpshim_core::settings::{Cleanup, Settings, Tmpfile};
 use tmpshim_supervise::filter::Watch;
 
 use crate::arguments::{Engine, Run};
-use crate::failure::Failure;
+use crate::failure::{Failure, without_numbers};
 use crate::signals;
 use child::{Child, End, Order};
 use family::{Family, Wishes};
@@ -41,12 +42,19 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     // Where the library is in the program, it complains.
     let mut problems = String::new();
     let settings = wishes.settings(None, |problem| problems += problem);
-    if run.engine == Engine::Notify || reach != Reach::Full {
+    // Started by the library in a program's place (T9): then nobody has asked us for anything.
+    let is_the_program = run.name.is_some();
+    let warn = |warning: &str| {
+        if !is_the_program {
+            anstream::eprintln!("tmpshim: warning: {}", without_numbers(warning));
+        }
+    };
+    let supervision = supervise(&run, &reach, &settings, &warn)?;
+    if (run.engine == Engine::Notify && supervision.is_some() || matches!(reach, Reach::Static(_))) && !is_the_program {
         anstream::eprint!("{problems}");
     }
-    let supervision = supervise(&run, &reach, &settings)?;
     if let Some(warning) = reach.warning().filter(|_| supervision.is_none()) {
-        anstream::eprintln!("tmpshim: warning: {warning}");
+        warn(&warning);
     }
     let state = wishes.state();
     let library = match reach {
@@ -57,7 +65,7 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
         // It is of no use to the program itself, only to what the program starts.
         Reach::Static(_) | Reach::Go(_) | Reach::SetUid(_) => {
             let found = library::find(state);
-            found.inspect_err(|failure| anstream::eprintln!("tmpshim: warning: {failure}")).ok()
+            found.inspect_err(|failure| warn(&failure.to_string())).ok()
         }
     };
 
@@ -84,13 +92,21 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     let (library, family) = (library.as_ref(), family.as_ref());
     let ended = if let Some(supervision) = supervision {
         let settings = wishes.settings(family.map(Family::path), |_| {});
-        let household = Household { order, settings, library, family };
+        let household = Household { order, settings, library, family, is_the_program };
         overseer::start(household, caller, supervision).and_then(|front| {
             let program = front.started().map_err(|errno| not_started(std::io::Error::from_raw_os_error(errno)))?;
             Ok(front.end(program, verify(program)))
         })
     } else {
-        Child::start(order, caller, None).map_err(not_started).map(|child| {
+        let mut started = Child::start(&order, caller, None);
+        if run.best_effort
+            && let Err(error) = &mut started
+            && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory)
+        {
+            // There is room for the program, but not for us beside it.
+            *error = child::exec(&order, caller);
+        }
+        started.map_err(not_started).map(|child| {
             let verification = verify(child.pid());
             front::Ended { end: child.end(verification), is_seen_to: false }
         })
@@ -116,7 +132,12 @@ fn wants_supervisor(engine: Engine, reach: &Reach) -> bool {
 
 /// Prepares a supervisor. Where it cannot be had, says why, and goes on without only if the library helps instead or the
 /// user wants it so (S5).
-fn supervise(run: &Run, reach: &Reach, settings: &Settings<'_>) -> Result<Option<Supervision>, Failure> {
+fn supervise(
+    run: &Run,
+    reach: &Reach,
+    settings: &Settings<'_>,
+    warn: &dyn Fn(&str),
+) -> Result<Option<Supervision>, Failure> {
     let watch = Watch {
         files: settings.enabled && settings.tmpfile != Tmpfile::Off,
         directories: settings.enabled && !settings.track.is_empty() && settings.cleanup != Cleanup::Off,
@@ -127,21 +148,18 @@ fn supervise(run: &Run, reach: &Reach, settings: &Settings<'_>) -> Result<Option
     let refusal = match Supervision::prepare(watch, run.killable) {
         Ok(supervision) => {
             if Supervision::costs_rights() {
-                anstream::eprintln!(
-                    "tmpshim: warning: without CAP_SYS_ADMIN the supervisor takes no_new_privs: set-uid programs gain no \
-                     rights"
-                );
+                warn("without CAP_SYS_ADMIN the supervisor takes no_new_privs: set-uid programs gain no rights");
             }
             return Ok(Some(supervision));
         }
         Err(refusal) => refusal,
     };
     if *reach == Reach::Full {
-        anstream::eprintln!("tmpshim: warning: no supervisor: {refusal}; the library is preloaded instead");
+        warn(&format!("no supervisor: {refusal}; the library is preloaded instead"));
         return Ok(None);
     }
     if run.best_effort {
-        anstream::eprintln!("tmpshim: warning: no supervisor: {refusal}");
+        warn(&format!("no supervisor: {refusal}"));
         return Ok(None);
     }
     let what = format_args!("cannot supervise {}", run.program[0].display()).to_string();

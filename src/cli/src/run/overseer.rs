@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, wait};
+use rustix::process::{Pid, Signal, WaitOptions, getppid, set_parent_process_death_signal, wait};
 use tmpshim_core::journal::Record;
 use tmpshim_core::remove::Outcome;
 use tmpshim_core::settings::{Cleanup, Log, Settings};
@@ -28,6 +28,8 @@ pub(super) struct Household<'a> {
     pub(super) settings: Settings<'static>,
     pub(super) library: Option<&'a Staged>,
     pub(super) family: Option<&'a Family>,
+    /// Whether somebody takes the front for the program itself: what kills the one must kill the other.
+    pub(super) is_the_program: bool,
 }
 
 /// Starts the overseer, which starts the program.
@@ -44,7 +46,7 @@ pub(super) fn start(household: Household<'_>, caller: Caller, supervision: Super
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         drop(news);
-        oversee(household, caller, supervision, &theirs, front.as_raw_nonzero().get() == 1);
+        oversee(household, caller, supervision, &theirs, front);
         // SAFETY: _exit(2) ends the process and nothing else: the parent's buffers are not the child's to flush.
         unsafe { libc::_exit(0) }
     }
@@ -54,10 +56,12 @@ pub(super) fn start(household: Household<'_>, caller: Caller, supervision: Super
     }
 }
 
-fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, news: &OwnedFd, under_init: bool) {
+fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, news: &OwnedFd, front: Pid) {
+    let under_init = front.as_raw_nonzero().get() == 1;
     let (installer, receiver) = supervision.split();
-    let Household { order, settings, library, family } = household;
-    let child = match Child::start(order, caller, Some(installer)) {
+    let Household { order, settings, library, family, is_the_program } = household;
+    let front = is_the_program.then(|| Parent::watch(front)).flatten();
+    let child = match Child::start(&order, caller, Some(installer)) {
         Ok(child) => child,
         Err(error) => return News::NotStarted(error.raw_os_error().unwrap_or(libc::EIO)).send(news.as_fd()),
     };
@@ -76,14 +80,15 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
     let is_failed = settings.cleanup == Cleanup::Failed;
     let cleanup = settings.cleanup;
     let supervised = received.and_then(|(listener, killable)| {
-        Supervisor::new(Listener::from(listener), killable, settings, cleaner(cleanup != Cleanup::Empty))
+        let clean = cleaner(cleanup != Cleanup::Empty);
+        Supervisor::new(child.pid(), Listener::from(listener), killable, settings, clean)
     });
     // Where there is none, nobody listens, and what the program asks for is refused with ENOSYS.
     let supervised = supervised.ok().and_then(|supervisor| {
         let watching = supervisor.start().ok()?;
         Some((supervisor, watching))
     });
-    let end = watch(&child, news);
+    let end = watch(&child, news, front.as_ref());
     if under_init {
         // Whoever is left ends with the front: by the kernel, or now, so that somebody can clean up behind them.
         child::end_all();
@@ -112,12 +117,29 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
 }
 
 /// Until the program has ended; reaps whatever else becomes our child.
-fn watch(child: &Child, news: &OwnedFd) -> End {
+fn watch(child: &Child, news: &OwnedFd, front: Option<&Parent>) -> End {
     loop {
         if let Some(end) = child.reap(|signal| News::Stopped(signal).send(news.as_fd())) {
             return end;
         }
+        if front.is_some_and(Parent::has_ended) {
+            signals::send(child.pid(), libc::SIGKILL);
+        }
         signals::wait(Set::ALL, None);
+    }
+}
+
+/// The process that started this one, whose end is a signal here.
+struct Parent(Pid);
+
+impl Parent {
+    fn watch(parent: Pid) -> Option<Self> {
+        // Every signal is taken by the loop that looks.
+        set_parent_process_death_signal(Some(Signal::HUP)).ok().map(|()| Self(parent))
+    }
+
+    fn has_ended(&self) -> bool {
+        getppid() != Some(self.0)
     }
 }
 

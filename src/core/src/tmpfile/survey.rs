@@ -12,7 +12,7 @@ use crate::tmpfile::give_back;
 use crate::tracker::{Entry, Ticket, Tracker};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, fchmod, linkat, readlinkat_raw, statx, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, fchmod, linkat, readlinkat_raw, statx};
 use rustix::io::{Errno, pread, pwrite};
 
 /// What becomes of a file whose name is gone.
@@ -93,7 +93,7 @@ fn attempt(directory: BorrowedFd<'_>, tracker: Option<&Tracker>) -> Option<Unlin
     let ticket = announce(directory, &name, tracker);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let created = openat(directory, name.as_c_str(), flags, Mode::RUSR | Mode::WUSR);
-    if created.is_err() || unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_ok() {
+    if created.is_err() || crate::fd::unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_ok() {
         give_back(ticket);
     } else {
         return None;
@@ -146,7 +146,7 @@ fn still_has_a_name(directory: BorrowedFd<'_>, file: &Fd, tracker: Option<&Track
     let _ = fchmod(file, Mode::RUSR | Mode::WUSR);
     let ticket = announce(directory, &name, tracker);
     let linked = linkat(CWD, path, directory, name.as_c_str(), AtFlags::SYMLINK_FOLLOW).is_ok();
-    if !linked || unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_ok() {
+    if !linked || crate::fd::unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_ok() {
         give_back(ticket);
     }
     linked

@@ -118,15 +118,17 @@ impl Slots {
         if used == 0 || self.reclaiming.swap(1, Ordering::AcqRel) != 0 {
             return false;
         }
-        let distance = (used / SAMPLE).max(1) as usize;
-        let sampled = self.free_what_is_gone(shape, (0..used).step_by(distance));
-        let freed = if sampled == 0 { 0 } else { sampled + self.free_what_is_gone(shape, 0..used) };
+        let sampled = self.free_what_is_gone(shape, used, NonZeroU32::new(used / SAMPLE).unwrap_or(NonZeroU32::MIN));
+        let freed = if sampled == 0 { 0 } else { sampled + self.free_what_is_gone(shape, used, NonZeroU32::MIN) };
         self.reclaiming.store(0, Ordering::Release);
         freed != 0 && freed >= used / 4
     }
 
-    fn free_what_is_gone(&self, shape: &'static Shape, indexes: impl Iterator<Item = u32>) -> u32 {
+    /// Looks at one in `distance` of the `used` slots. Says how many it freed.
+    #[inline(never)]
+    fn free_what_is_gone(&self, shape: &'static Shape, used: u32, distance: NonZeroU32) -> u32 {
         let mut freed = 0;
+        let indexes = (0..used.div_ceil(distance.get())).map(|number| number * distance.get());
         for place in indexes.filter_map(|index| self.place(shape, index)) {
             let Some(was) = place.claim(LIVE) else { continue };
             let gone = match identity::at(CWD, place.path()) {
