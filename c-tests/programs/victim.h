@@ -25,17 +25,6 @@
         }                                                                                                              \
     } while (0)
 
-// Whether directories are removed by a supervisor, which hears of an end a moment later than the parent.
-static int by_supervisor(void)
-{
-    const char *engine = getenv("TESTED_ENGINE");
-    return engine != NULL && (strcmp(engine, "notify") == 0 || (strcmp(engine, "auto") == 0 && getenv("TMPSHIM_TRACK")));
-}
-
-#define GIVE_TIME_UNTIL(expression)                                                                                    \
-    for (double time_deadline = seconds() + 10; by_supervisor() && !(expression) && seconds() < time_deadline;)        \
-        usleep(1000)
-
 // What has to hold once a victim's directories are gone: at once, where it removes them itself.
 #define GONE(expression, ...)                                                                                          \
     do {                                                                                                               \
