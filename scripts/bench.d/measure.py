@@ -163,12 +163,12 @@ class Bench:
 
     def calls(self, children, must):
         """What is none of the supervisor's business."""
-        for what, name, count in (("open", "ordinary open and close", 1000), ("getppid", "getppid", 10000)):
+        for what, name, count in (("open", "ordinary open and close", 400), ("getppid", "getppid", 4000)):
             say(f"{what} in a supervised program")
             def batch(which, what=what, count=count):
                 return must(which, what, count // (10 if which in (PROOT, STRACE) else 1), "-")
 
-            raw = turns(101, [NATIVE, SUPERVISED, ALLOW], batch)
+            raw = turns(501, [NATIVE, SUPERVISED, ALLOW], batch)
             self.row(f"{name} in a static Go program, supervised, against native", "times", ratio(raw, SUPERVISED, NATIVE),
                      1.05, {"ns": raw})
             self.row(f"the same under {ALLOW}, against native", "times", ratio(raw, ALLOW, NATIVE), None, {"ns": raw})

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, getpid, getsid, set_dumpable_behavior, setrlimit};
 
 /// A set of signals, as the kernel keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +28,25 @@ impl Set {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Received {
     pub(crate) signal: c_int,
-    /// Sent by the kernel and not by a process: from the terminal, to the whole foreground process group.
-    pub(crate) from_kernel: bool,
+    /// Sent to us and not to the program as well, nor of what only a parent is told.
+    pub(crate) is_to_be_passed_on: bool,
+}
+
+impl Received {
+    fn new(signal: c_int, code: c_int) -> Self {
+        let is_to_be_passed_on = match signal {
+            // Codes above 0 are the kernel's: one of our children has changed.
+            libc::SIGCHLD => code <= 0,
+            _ if code != libc::SI_KERNEL => true,
+            // What the terminal sends goes to the whole process group: the program has it already.
+            libc::SIGINT | libc::SIGQUIT | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU | libc::SIGWINCH => false,
+            // Of a hangup the kernel tells the leader of the session alone.
+            libc::SIGHUP | libc::SIGCONT => getsid(None) == Ok(getpid()),
+            // A timer that the caller has set, for one.
+            _ => true,
+        };
+        Self { signal, is_to_be_passed_on }
+    }
 }
 
 /// Blocks `set` in this thread, besides what is blocked already; what was blocked before.
@@ -62,7 +79,7 @@ pub(crate) fn wait(set: Set, patience: Option<Duration>) -> Option<Received> {
         let signal =
             unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, set, &raw mut info, patience, size_of::<u64>()) };
         if signal > 0 {
-            return Some(Received { signal: signal as c_int, from_kernel: info.si_code == libc::SI_KERNEL });
+            return Some(Received::new(signal as c_int, info.si_code));
         }
         if io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
             return None;
@@ -116,14 +133,17 @@ pub(crate) fn ignore(signal: c_int) {
 
 /// Gives `signal` its default action. Async-signal-safe.
 pub(crate) fn default(signal: c_int) {
-    // SAFETY: no handler is installed that could run.
-    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's `struct sigaction`, all zero: libc refuses the signals that are its own.
+    let action = [0u64; 4];
+    let nothing = std::ptr::null_mut::<u64>();
+    // SAFETY: no handler is installed that could run; the structure lives on this frame.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, nothing, size_of::<u64>()) };
 }
 
 /// Takes the default action of `signal` on this process: stops it, and returns when it is continued, or ends it.
 pub(crate) fn act_by_default(signal: c_int) {
     default(signal);
-    send(rustix::process::getpid(), signal);
+    send(getpid(), signal);
     let before = mask(libc::SIG_UNBLOCK, Set::of(&[signal]));
     restore(before);
 }

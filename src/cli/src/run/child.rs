@@ -150,10 +150,8 @@ impl Child {
             if let Some(verification) = &mut verification {
                 verification.look();
             }
-            // What the terminal sends goes to the whole process group: the program has it already.
             if let Some(received) = received
-                && received.signal != libc::SIGCHLD
-                && !received.from_kernel
+                && received.is_to_be_passed_on
             {
                 signals::send(self.pid, received.signal);
             }
@@ -177,7 +175,7 @@ impl Child {
 }
 
 impl End {
-    fn of(status: WaitStatus) -> Option<Self> {
+    pub(super) fn of(status: WaitStatus) -> Option<Self> {
         let by_signal = status.terminating_signal().map(Self::Signal);
         by_signal.or_else(|| status.exit_status().map(|status| Self::Status(status as u8)))
     }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, WaitOptions, wait, waitpid};
 
 use super::child::{Child, End};
 use super::loaded::Verification;
@@ -43,7 +43,8 @@ impl Front {
     pub(super) fn end(self, program: Pid, mut verification: Option<Verification>) -> Ended {
         // The program has not ended yet, or nobody has asked how.
         let handle = handle_of(program);
-        let Ok(signals) = signals::descriptor(Set::ALL) else { return self.without_overseer(program) };
+        let Ok(signals) = signals::descriptor(Set::ALL) else { return self.without_overseer(program, None) };
+        let mut end = None;
         loop {
             let mut watched = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&self.news, PollFlags::IN)];
             let patience = verification.as_ref().and_then(Verification::patience);
@@ -57,12 +58,17 @@ impl Front {
                 verification.look();
             }
             while let Some(received) = signals::take(Set::ALL) {
-                // What the terminal sends goes to the whole process group: the program has it already.
-                if received.signal != libc::SIGCHLD && !received.from_kernel {
+                if received.is_to_be_passed_on {
                     match &handle {
                         Some(handle) => signals::send_to(handle.as_fd(), received.signal),
                         None => signals::send(program, received.signal),
                     }
+                }
+            }
+            // As PID 1 we get orphans of whoever enters the namespace from outside; after the overseer's death, the program.
+            while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+                if pid == program {
+                    end = End::of(status);
                 }
             }
             if !has_news {
@@ -78,14 +84,14 @@ impl Front {
                     return Ended { end, is_seen_to: true };
                 }
                 Some(_) => {}
-                None => return self.without_overseer(program),
+                None => return self.without_overseer(program, end),
             }
         }
     }
 
     /// It was killed, and the program is our own child.
-    fn without_overseer(self, program: Pid) -> Ended {
+    fn without_overseer(self, program: Pid, end: Option<End>) -> Ended {
         let _ = waitpid(Some(self.overseer), WaitOptions::empty());
-        Ended { end: Child::of(program).end(None), is_seen_to: false }
+        Ended { end: end.unwrap_or_else(|| Child::of(program).end(None)), is_seen_to: false }
     }
 }
