@@ -4,7 +4,7 @@
 
 #include <stdatomic.h>
 
-#define ROUNDS 60
+#define ROUNDS 30
 
 static struct {
     atomic_int made, child;
