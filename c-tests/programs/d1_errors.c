@@ -97,7 +97,7 @@ int main(int argc, char **argv)
     CHECK(exited(watch(unreadable, NULL), 0));
     CHECK(exited(watch(unwritable, NULL), 0));
     CHECK(exited(watch(at_the_edge, NULL), 0));
-    CHECKF(count_names(".", "") == 5, "%d left", count_names(".", "") - 5);
+    GONE(count_names(".", "") == 5, "%d left", count_names(".", "") - 5);
     CHECK(chmod("unsearchable", 0700) == 0 && rmdir("closed") == 0 && rmdir("unsearchable") == 0);
     CHECK(unlink("file") == 0 && unlink("dangling") == 0 && unlink("loop") == 0);
     return 0;

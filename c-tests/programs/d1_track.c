@@ -1,6 +1,6 @@
-// D1: a mkdir whose path matches a glob of TMPSHIM_TRACK is tracked, through every door, and no other is.
+// D1: a mkdir whose path matches a glob of TMPSHIM_TRACK is tracked, through every door, and no other is. The globs are the
+// ones below, unless there are some already: a supervisor takes them from its own environment.
 #include "victim.h"
-
 
 static int sub;
 
@@ -73,12 +73,12 @@ int main(int argc, char **argv)
     char here[PATH_MAX], globs[PATH_MAX + 64];
     CHECK(getcwd(here, sizeof here));
     snprintf(globs, sizeof globs, "TMPSHIM_TRACK=tmp-*:%s/work/build-*", here);
-    const char *settings[] = { globs, NULL };
+    const char *settings[] = { getenv("TMPSHIM_TRACK") ? NULL : globs, NULL };
     CHECK(exited(watch_image("/proc/self/exe", argv[0], settings, "victim"), 0));
 
     // Kept: one a door, work with its own kept-at, and what was there before.
-    CHECKF(count_names(".", "") == (int)DOORS + 2, "%d names", count_names(".", ""));
-    CHECK(count_names("work", "") == 1 && exists("work/kept-at") && exists("tmp-before"));
+    GONE(count_names(".", "") == (int)DOORS + 2 && count_names("work", "") == 1, "%d names", count_names(".", ""));
+    CHECK(exists("work/kept-at") && exists("tmp-before"));
     for (size_t i = 0; i < DOORS; i++) {
         char kept[32];
         snprintf(kept, sizeof kept, "kept-%zu", i);

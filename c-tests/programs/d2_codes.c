@@ -19,7 +19,7 @@ int main(int argc, char **argv)
     for (int n = 0; n < 4 * 256; n++) {
         int status = watch(play, &n);
         CHECKF(exited(status, n / 4), "door %d, code %d: status %#x", n % 4, n / 4, status);
-        CHECKF(count_names(".", "") == 0, "door %d, code %d", n % 4, n / 4);
+        GONE(count_names(".", "") == 0, "door %d, code %d", n % 4, n / 4);
     }
     return 0;
 }

@@ -73,7 +73,7 @@ int main(int argc, char **argv)
     int native = watch(play, NULL), have = registers(&without);
     int status = watch(play, "tracks");
     CHECKF(status == native && killed(status, SIGSEGV), "status %#x, not %#x", status, native);
-    CHECK(count_names(".", "") == 1);
+    GONE(count_names(".", "") == 1);
     CHECK(registers(&with) == have);
     for (size_t r = 0; have && r < sizeof with / sizeof with[0]; r++)
         CHECKF(with[r] == without[r], "register %zu: %#llx, not %#llx", r, (long long)with[r], (long long)without[r]);

@@ -25,8 +25,8 @@ int main(int argc, char **argv)
 {
     CHECK(argc > 1 && chdir(argv[1]) == 0);
     CHECK(exited(watch(play, NULL), 0));
-    CHECKF(count_names(".", "") == 0, "%d left after exit", count_names(".", ""));
+    GONE(count_names(".", "") == 0, "%d left after exit", count_names(".", ""));
     CHECK(killed(watch(play, "signal"), SIGTERM));
-    CHECKF(count_names(".", "") == 0, "%d left after SIGTERM", count_names(".", ""));
+    GONE(count_names(".", "") == 0, "%d left after SIGTERM", count_names(".", ""));
     return 0;
 }

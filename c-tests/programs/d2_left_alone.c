@@ -85,8 +85,10 @@ int main(int argc, char **argv)
     };
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
         CHECKF(exited(watch(play, &ways[w]), 0), "way %zu", w);
-        CHECKF(count_names(".", "") == ways[w].left, "way %zu: %d names", w, count_names(".", ""));
-        CHECKF(published() == ways[w].left, "way %zu: %d published", w, published());
+        // What a supervisor knows it by is its name, so that one which is made again is made to be removed.
+        int left = by_supervisor() && ways[w].change == made_again ? 0 : ways[w].left;
+        GONE(count_names(".", "") == left, "way %zu: %d names", w, count_names(".", ""));
+        CHECKF(published() == left, "way %zu: %d published", w, published());
         DIR *d = opendir(".");
         for (struct dirent *e; (e = readdir(d));)
             if (e->d_name[0] != '.')

@@ -58,10 +58,23 @@ static void clear_links(void)
     closedir(d);
 }
 
+static int directories(void)
+{
+    struct stat status;
+    int count = 0;
+    DIR *d = opendir(".");
+    CHECK(d);
+    for (struct dirent *e; (e = readdir(d));)
+        count += strchr(e->d_name, '.') > e->d_name && lstat(e->d_name, &status) == 0 && S_ISDIR(status.st_mode);
+    closedir(d);
+    return count;
+}
+
 static void run(void (*const *way)(void), const char *before)
 {
     struct stat canary_mode;
     CHECK(exited(watch(play, way), 0));
+    GONE(directories() == 0);
     CHECK(unharmed("canary", before));
     CHECK(stat("canary", &canary_mode) == 0);
     clear_links();
@@ -81,7 +94,7 @@ int main(int argc, char **argv)
     static void (*const ways[])(void) = { link_inside, link_instead, absolute_link_instead, link_for_a_part, hard_links };
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
         run(&ways[w], before);
-        CHECKF(count_names(".", "") == 3, "way %zu: %d names", w, count_names(".", ""));
+        GONE(count_names(".", "") == 3, "way %zu: %d names", w, count_names(".", ""));
     }
     CHECK(stat("outer", &outer[1]) == 0 && stat("outer-sealed", &sealed[1]) == 0);
     const struct stat *pairs[] = { outer, sealed };
@@ -97,14 +110,14 @@ int main(int argc, char **argv)
     // Here the lure is in the canary before the end, so the portrait is taken with it.
     static void (*const above)(void) = link_above;
     CHECK(exited(watch(play, &above), 0));
-    CHECK(count_names("canary", "d.") == 1 && count_names("canary", "") == 4);
+    GONE(count_names("canary", "d.") == 1 && count_names("canary", "") == 4);
     DIR *d = opendir("canary");
     CHECK(d);
     for (struct dirent *e; (e = readdir(d));)
         if (strncmp(e->d_name, "d.", 2) == 0)
             CHECK(holds(in("canary", in(e->d_name, "file")), "song"));
     closedir(d);
-    CHECK(count_names(".", "other.") == 0 && count_names(".", "d.") == 0);
+    GONE(count_names(".", "other.") == 0 && count_names(".", "d.") == 0);
     scrub("first");
     clear_links();
     scrub("canary");

@@ -35,9 +35,9 @@ int main(int argc, char **argv)
     CHECK(argc > 1 && chdir(argv[1]) == 0 && geteuid() != 0);
     for (int mode = 0; mode <= 0700; mode += 0100) {
         CHECKF(exited(watch(play, &mode), 0), "mode %o", mode);
-        CHECKF(count_names(".", "") == 0, "mode %o", mode);
+        GONE(count_names(".", "") == 0, "mode %o", mode);
         CHECKF(exited(watch(masked, &mode), 0), "umask %o", mode);
-        CHECKF(count_names(".", "") == 0, "umask %o", mode);
+        GONE(count_names(".", "") == 0, "umask %o", mode);
     }
     return 0;
 }

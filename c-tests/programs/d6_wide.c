@@ -30,9 +30,13 @@ static void directories(const void *end)
 int main(int argc, char **argv)
 {
     CHECK(argc > 1 && chdir(argv[1]) == 0);
-    CHECK(exited(watch(files, NULL), 0) && count_names(".", "") == 0);
-    CHECK(killed(watch(files, "end"), SIGTERM) && count_names(".", "") == 0);
-    CHECK(exited(watch(directories, NULL), 0) && count_names(".", "") == 0);
-    CHECK(killed(watch(directories, "end"), SIGTERM) && count_names(".", "") == 0);
+    CHECK(exited(watch(files, NULL), 0));
+    GONE(count_names(".", "") == 0);
+    CHECK(killed(watch(files, "end"), SIGTERM));
+    GONE(count_names(".", "") == 0);
+    CHECK(exited(watch(directories, NULL), 0));
+    GONE(count_names(".", "") == 0);
+    CHECK(killed(watch(directories, "end"), SIGTERM));
+    GONE(count_names(".", "") == 0);
     return 0;
 }

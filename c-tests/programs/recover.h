@@ -8,11 +8,17 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 
 // Goes on in a PID namespace of its own, as its first process: what is orphaned comes to it, and ends with it, and `tmpshim
 // sweep`, which looks at all processes, has only these to look at.
 static void alone(void)
 {
+    // A supervisor tracks nothing in another mount namespace.
+    if (by_supervisor()) {
+        CHECK(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+        return;
+    }
     CHECK(unshare(CLONE_NEWPID | CLONE_NEWNS) == 0);
     fflush(NULL);
     pid_t pid = fork();

@@ -1,5 +1,5 @@
 // T7: a reader never finds a part of the file under its name, however often it looks, and of two publishers that want one
-// name exactly one gets it.
+// name exactly one gets it. The second argument says how often this is tried.
 #include "check.h"
 
 #define SIZE (1024 * 1024)
@@ -28,7 +28,8 @@ static void read_until_gone(void)
 
 int main(int argc, char **argv)
 {
-    CHECK(argc == 2 && chdir(argv[1]) == 0);
+    CHECK(argc >= 2 && chdir(argv[1]) == 0);
+    int rounds = argc == 2 ? ROUNDS : atoi(argv[2]);
     for (size_t i = 0; i < SIZE; i++)
         data[i] = (unsigned char)(i * 2654435761u >> 11) | 1;
     fflush(NULL);
@@ -38,7 +39,7 @@ int main(int argc, char **argv)
         read_until_gone();
         exit(0);
     }
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         pid_t publishers[2];
         for (int i = 0; i < 2; i++)
             if ((publishers[i] = fork()) == 0) {
@@ -53,6 +54,8 @@ int main(int argc, char **argv)
             }
         int one = exit_of(publishers[0]), two = exit_of(publishers[1]);
         CHECK((one == 0 && two == 7) || (one == 7 && two == 0));
+        // A supervisor looks once a second for hidden names (T6) whose file is closed.
+        GIVE_TIME_UNTIL(count_names(".", ".tmpshim-") == 0);
         CHECK(count_names(".", ".tmpshim-") == 0);
         CHECK(unlink("name") == 0);
     }

@@ -25,6 +25,13 @@
         }                                                                                                              \
     } while (0)
 
+// What has to hold once a victim's directories are gone: at once, where it removes them itself.
+#define GONE(expression, ...)                                                                                          \
+    do {                                                                                                               \
+        GIVE_TIME_UNTIL(expression);                                                                                   \
+        CHECKF(expression, "names are left: " __VA_ARGS__);                                                            \
+    } while (0)
+
 typedef void part(const void *how);
 
 // Starts a victim that plays its part and then, if it has not ended, calls exit(0).

@@ -53,7 +53,7 @@ impl Site {
             cells: below("cells")?,
             artefacts: Artefacts::find(root),
             mounts: Mounts::new(below("mounts")?),
-            builds: Builds::new(below("programs")?, root.join("c-tests/programs")),
+            builds: Builds::new(below("programs")?, &root.join("c-tests")),
             injector: crate::injector::Injector::of(root),
             started: AtomicU32::new(0),
             janitor,
@@ -82,15 +82,18 @@ struct Ending {
 }
 
 impl Cell {
-    /// Every combination the test lists, without those where the engine cannot see the program's calls.
+    /// Every combination the test lists, without those where the engine cannot see the program's calls, and only some of
+    /// those that a supervisor adds.
     pub(crate) fn all_of(test: &Arc<Test>) -> Vec<Self> {
         let reaches: Vec<_> =
             if test.reach.is_empty() { vec![None] } else { test.reach.iter().copied().map(Some).collect() };
         let mut cells = Vec::new();
         for &reach in &reaches {
-            for &engine in test.engines.iter().filter(|engine| engine.reaches(reach)) {
+            for &engine in &test.engines {
                 for &filesystem in &test.filesystems {
-                    cells.push(Self { test: Arc::clone(test), reach, engine, filesystem });
+                    if engine.reaches(reach, filesystem) && test.wants(reach, engine, filesystem) {
+                        cells.push(Self { test: Arc::clone(test), reach, engine, filesystem });
+                    }
                 }
             }
         }
@@ -218,7 +221,7 @@ impl Cell {
             command.env("KILL_AT", site.builds.program(&source, Reach::Static)?);
         }
         // Not TMPSHIM_…: the library complains about such names where it does not know them.
-        command.env("TESTED_COMMAND", &site.artefacts.command);
+        command.env("TESTED_COMMAND", &site.artefacts.command).env("TESTED_ENGINE", self.engine.name());
         command.args(wrapped.prefix).arg(program).arg(directory);
         if !wrapped.preload.is_empty() {
             let paths: Vec<OsString> = wrapped.preload.into_iter().map(PathBuf::into_os_string).collect();

@@ -20,8 +20,12 @@ pub(crate) enum Reach {
     Syscall,
     Musl,
     Static,
+    /// Go's own system calls, in a static program. A C program is linked into Go for that (`doors.go`).
     Go,
+    /// The same in a program that uses the shared libc.
     Cgo,
+    /// A 32-bit program without a libc, on an x86-64 kernel.
+    I386,
 }
 
 impl Reach {
@@ -34,51 +38,90 @@ impl Reach {
             Self::Static => "static",
             Self::Go => "go",
             Self::Cgo => "cgo",
+            Self::I386 => "i386",
         }
     }
 
     fn compiler(self) -> Command {
-        let mut command = Command::new(match self {
-            Self::Musl => "musl-gcc",
-            Self::Go | Self::Cgo => "go",
-            _ => "gcc",
+        let mut command = Command::new(if self == Self::Musl { "musl-gcc" } else { "gcc" });
+        command.args(["-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]);
+        command.args(match self {
+            Self::Fortify => ["-O2", "-D_FORTIFY_SOURCE=2"].as_slice(),
+            Self::Syscall => &["-O1", "-DVIA_SYSCALL"],
+            Self::Static | Self::Go => &["-O1", "-static"],
+            Self::Glibc | Self::Musl | Self::Cgo => &["-O1"],
+            Self::I386 => {
+                &["-O1", "-m32", "-static", "-nostdlib", "-ffreestanding", "-fno-pic", "-fno-stack-protector"]
+            }
         });
-        match self {
-            Self::Go => command.env("CGO_ENABLED", "0").arg("build"),
-            Self::Cgo => command.env("CGO_ENABLED", "1").arg("build"),
-            _ => command.args(["-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]),
-        };
-        match self {
-            Self::Fortify => command.args(["-O2", "-D_FORTIFY_SOURCE=2"]),
-            Self::Syscall => command.args(["-O1", "-DVIA_SYSCALL"]),
-            Self::Static => command.args(["-O1", "-static"]),
-            Self::Glibc | Self::Musl => command.arg("-O1"),
-            Self::Go | Self::Cgo => &mut command,
-        };
         command
     }
+
+    /// What builds a program that is written in Go.
+    fn go_compiler(self) -> Command {
+        let mut command = go();
+        if self == Self::Cgo {
+            // What makes a program that uses no C a dynamic one.
+            command.arg("-ldflags=-linkmode=external");
+        } else {
+            command.env("CGO_ENABLED", "0");
+        }
+        command
+    }
+}
+
+fn go() -> Command {
+    let mut command = Command::new("go");
+    command.env("CGO_ENABLED", "1").env("GOFLAGS", "").args(["build"]);
+    command
 }
 
 /// Everything built so far.
 pub(crate) struct Builds {
     directory: PathBuf,
     sources: PathBuf,
+    harness: PathBuf,
     done: OnceByKey<(PathBuf, Reach), PathBuf>,
+    doors: OnceByKey<(), PathBuf>,
 }
 
 impl Builds {
-    pub(crate) fn new(directory: PathBuf, sources: PathBuf) -> Self {
-        Self { directory, sources, done: OnceByKey::default() }
+    pub(crate) fn new(directory: PathBuf, tests: &Path) -> Self {
+        let (sources, harness) = (tests.join("programs"), tests.join("harness/src"));
+        Self { directory, sources, harness, done: OnceByKey::default(), doors: OnceByKey::default() }
     }
 
     /// The built program; a relative source is one of `c-tests/programs`.
     pub(crate) fn program(&self, source: &Path, reach: Reach) -> Result<PathBuf, Obstacle> {
+        if reach == Reach::I386 && !cfg!(target_arch = "x86_64") {
+            return Err(Obstacle::Missing("no x86-64".to_owned()));
+        }
         let source = self.sources.join(source);
         self.done.get((source.clone(), reach), || {
             let stem = source.file_stem().unwrap_or_default().to_string_lossy();
             let output = self.directory.join(format!("{stem}-{}", reach.name()));
-            run_to_end(reach.compiler().arg("-o").arg(&output).arg(&source))?;
+            let is_go = source.extension().is_some_and(|extension| extension == "go");
+            let mut command = if is_go { reach.go_compiler() } else { reach.compiler() };
+            command.arg("-o").arg(&output);
+            if is_go {
+                command.arg(self.sources.join("check.go"));
+            }
+            command.arg(&source);
+            if !is_go && matches!(reach, Reach::Go | Reach::Cgo) {
+                command.arg("-include").arg(self.harness.join("doors.h")).arg(self.doors()?);
+            }
+            run_to_end(&mut command)?;
             Ok(output)
+        })
+    }
+
+    /// Go, to be linked to a C program.
+    fn doors(&self) -> Result<PathBuf, Obstacle> {
+        self.doors.get((), || {
+            let archive = self.directory.join("doors.a");
+            let source = self.harness.join("doors.go");
+            run_to_end(go().arg("-buildmode=c-archive").arg("-o").arg(&archive).arg(source))?;
+            Ok(archive)
         })
     }
 }

@@ -7,13 +7,19 @@ use serde::Deserialize;
 
 use crate::Obstacle;
 use crate::compile::Reach;
+use crate::mounts::Filesystem;
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Engine {
     /// The control: nothing.
     None,
+    /// The library.
     Preload,
+    /// The supervisor of `tmpshim run`, and no library.
+    Notify,
+    /// What `tmpshim run` does by itself: the supervisor, and the library as well.
+    Auto,
 }
 
 /// The built files under test.
@@ -45,22 +51,34 @@ impl Engine {
         match self {
             Self::None => "none",
             Self::Preload => "preload",
+            Self::Notify => "notify",
+            Self::Auto => "auto",
         }
     }
 
-    /// Whether the engine can see the calls of such a program at all.
-    pub(crate) fn reaches(self, reach: Option<Reach>) -> bool {
+    /// Whether the engine can see the calls of such a program there at all.
+    pub(crate) fn reaches(self, reach: Option<Reach>, filesystem: Filesystem) -> bool {
+        let has_libc = !matches!(reach, Some(Reach::Static | Reach::Go | Reach::Cgo | Reach::I386));
+        // Of two filters the stricter answer counts: what one refuses, the supervisor's never hears of.
+        let is_heard_of = filesystem.denied_with().is_none();
         match self {
             Self::None => true,
-            Self::Preload => !matches!(reach, Some(Reach::Static | Reach::Go | Reach::Cgo)),
+            Self::Preload => has_libc,
+            Self::Notify => is_heard_of,
+            Self::Auto => has_libc || is_heard_of,
         }
     }
 
     pub(crate) fn wrap(self, artefacts: &Artefacts) -> Result<Wrapped, Obstacle> {
-        match self {
-            Self::None => Ok(Wrapped::default()),
-            Self::Preload => Ok(Wrapped { preload: vec![built(&artefacts.library)?], ..Wrapped::default() }),
-        }
+        Ok(match self {
+            Self::None => Wrapped::default(),
+            Self::Preload => Wrapped { preload: vec![built(&artefacts.library)?], ..Wrapped::default() },
+            Self::Notify | Self::Auto => {
+                let mut prefix = vec![built(&artefacts.command)?.into_os_string()];
+                prefix.extend(["run", "--engine", self.name(), "--"].map(OsString::from));
+                Wrapped { prefix, ..Wrapped::default() }
+            }
+        })
     }
 }
 

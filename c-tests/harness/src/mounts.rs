@@ -20,7 +20,7 @@ pub(crate) enum Filesystem {
     /// bindfs that really removes what is unlinked: the open file is unusable from then on.
     #[serde(rename = "bindfs-hard_remove")]
     BindfsHardRemove,
-    /// bindfs over a tmpfs of one mebibyte.
+    /// bindfs over a tmpfs of one mebibyte, one for each cell: another would take its space.
     BindfsSmall,
     Mergerfs,
     FuseOverlayfs,
@@ -70,7 +70,7 @@ impl Filesystem {
 /// Everything mounted so far. Unmounting is the janitor's work.
 pub(crate) struct Mounts {
     directory: PathBuf,
-    points: OnceByKey<Filesystem, PathBuf>,
+    points: OnceByKey<(Filesystem, u32), PathBuf>,
     handed_out: AtomicU32,
 }
 
@@ -83,19 +83,22 @@ impl Mounts {
     pub(crate) fn fresh_directory(&self, filesystem: Filesystem) -> Result<PathBuf, Obstacle> {
         // One tmpfs serves every errno: the refusal is in the filter.
         let place = if filesystem.denied_with().is_some() { Filesystem::Tmpfs } else { filesystem };
-        let mount = self.points.get(place, || self.mount(place))?;
-        let directory = mount.join(self.handed_out.fetch_add(1, Ordering::Relaxed).to_string());
+        let number = self.handed_out.fetch_add(1, Ordering::Relaxed);
+        let copy = if place == Filesystem::BindfsSmall { number } else { 0 };
+        let mount = self.points.get((place, copy), || self.mount(place, copy))?;
+        let directory = mount.join(number.to_string());
         fs::create_dir(&directory)
             .and_then(|()| fs::set_permissions(&directory, fs::Permissions::from_mode(0o1777)))
             .map_err(|error| Obstacle::Broken(format!("{}: {error}", directory.display())))?;
         Ok(directory)
     }
 
-    fn mount(&self, filesystem: Filesystem) -> Result<PathBuf, Obstacle> {
+    fn mount(&self, filesystem: Filesystem, copy: u32) -> Result<PathBuf, Obstacle> {
         if !fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {
             return Err(Obstacle::Missing("mounting needs root".to_owned()));
         }
-        let point = self.make(filesystem.name(), "mount")?;
+        let backing = |options: &[&str]| self.backing(filesystem, copy, options);
+        let point = self.make(filesystem.name(), copy, "mount")?;
         match filesystem {
             Filesystem::Ext4 => {
                 let image = self.directory.join("ext4.image");
@@ -103,21 +106,21 @@ impl Mounts {
                 run_to_end(Command::new("mkfs.ext4").arg("-q").arg(&image))?;
                 mount(&["-o", "loop"], &image, &point)?;
             }
-            Filesystem::Bindfs => fuse(Command::new("bindfs").arg(self.backing(filesystem, &[])?).arg(&point))?,
+            Filesystem::Bindfs => fuse(Command::new("bindfs").arg(backing(&[])?).arg(&point))?,
             Filesystem::BindfsHardRemove => {
-                let backing = self.backing(filesystem, &[])?;
+                let backing = backing(&[])?;
                 fuse(Command::new("bindfs").args(["-o", "hard_remove"]).arg(backing).arg(&point))?;
             }
             Filesystem::BindfsSmall => {
-                let backing = self.backing(filesystem, &["-o", "size=1m"])?;
+                let backing = backing(&["-o", "size=1m"])?;
                 fuse(Command::new("bindfs").arg(backing).arg(&point))?;
             }
             Filesystem::Mergerfs => {
-                let backing = self.backing(filesystem, &[])?;
+                let backing = backing(&[])?;
                 fuse(Command::new("mergerfs").args(["-o", "allow_other,minfreespace=0"]).arg(backing).arg(&point))?;
             }
             Filesystem::FuseOverlayfs => {
-                let backing = self.backing(filesystem, &[])?;
+                let backing = backing(&[])?;
                 let mut layers = Vec::new();
                 for layer in ["lowerdir", "upperdir", "workdir"] {
                     let path = backing.join(layer);
@@ -135,14 +138,14 @@ impl Mounts {
     }
 
     /// A tmpfs for a FUSE filesystem to lie over.
-    fn backing(&self, filesystem: Filesystem, options: &[&str]) -> Result<PathBuf, Obstacle> {
-        let point = self.make(filesystem.name(), "backing")?;
+    fn backing(&self, filesystem: Filesystem, copy: u32, options: &[&str]) -> Result<PathBuf, Obstacle> {
+        let point = self.make(filesystem.name(), copy, "backing")?;
         mount(&[&["-t", "tmpfs"], options].concat(), Path::new("tmpfs"), &point)?;
         Ok(point)
     }
 
-    fn make(&self, name: &str, purpose: &str) -> Result<PathBuf, Obstacle> {
-        let path = self.directory.join(format!("{name}.{purpose}"));
+    fn make(&self, name: &str, copy: u32, purpose: &str) -> Result<PathBuf, Obstacle> {
+        let path = self.directory.join(format!("{name}.{copy}.{purpose}"));
         create(&path)?;
         Ok(path)
     }

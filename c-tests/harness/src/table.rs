@@ -41,6 +41,10 @@ pub(crate) struct Test {
     pub(crate) reach: Vec<Reach>,
     pub(crate) engines: Vec<Engine>,
     pub(crate) filesystems: Vec<Filesystem>,
+    /// Under a supervisor too, every reach on every filesystem. Else only static C is on all of them, and what else it
+    /// could be is on the first one.
+    #[serde(default)]
+    everywhere: bool,
     /// Given to the program after the directory.
     #[serde(default)]
     pub(crate) args: Vec<String>,
@@ -97,6 +101,18 @@ impl Test {
             return Err("a control that passes needs a why");
         }
         Ok(())
+    }
+
+    /// Whether the cell is worth its time. How a program makes its calls is all the same to a supervisor, and a supervisor
+    /// is all there is for a program without a shared libc.
+    pub(crate) fn wants(&self, reach: Option<Reach>, engine: Engine, filesystem: Filesystem) -> bool {
+        let is_supervised = matches!(engine, Engine::Notify | Engine::Auto);
+        self.everywhere
+            || match reach {
+                Some(Reach::Go | Reach::Cgo) => filesystem == self.filesystems[0],
+                Some(Reach::Static | Reach::I386) | None => true,
+                _ => !is_supervised || filesystem == self.filesystems[0],
+            }
     }
 }
 
