@@ -406,7 +406,7 @@ impl Tracker {
     /// Finds a file by its hidden name and hands it, claimed, to `then`.
     fn with_file<T>(&self, path: &[u8], then: impl FnOnce(&Place<'_>, Option<u32>) -> T) -> Option<T> {
         for place in self.mine()?.places() {
-            let Some(was) = place.claim(LIVE) else { continue };
+            let Some(was) = place.claim_in_turn() else { continue };
             match place.entry() {
                 Entry::File { mode } if place.path().to_bytes() == path => return Some(then(&place, mode)),
                 _ => place.put_back(was),
@@ -419,7 +419,7 @@ impl Tracker {
     /// such a record. For a supervisor, whose own end is not that of those it made directories for.
     pub fn settle_directory(&self, path: &[u8], clean: impl FnOnce(&Record<'_>) -> bool) -> bool {
         for place in self.mine().into_iter().flat_map(Page::places) {
-            let Some(was) = place.claim(LIVE) else { continue };
+            let Some(was) = place.claim_in_turn() else { continue };
             if place.entry() != Entry::Directory || place.path().to_bytes() != path {
                 place.put_back(was);
                 continue;

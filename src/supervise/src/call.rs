@@ -105,11 +105,13 @@ fn decode(
 
 /// Flags, mode and resolve.
 fn openat2_how(thread: u32, address: u64, size: u64) -> Option<[u64; 3]> {
-    // A longer structure may ask for what only the kernel knows of.
-    if size != size_of::<OpenHow>() as u64 {
+    const KNOWN: usize = size_of::<OpenHow>();
+    // Shorter or longer than a page is the kernel's to refuse; and what stands behind, only it may know of.
+    let size = usize::try_from(size).ok().filter(|size| (KNOWN..=4096).contains(size))?;
+    let bytes = target::bytes(thread, address, size)?;
+    if bytes[KNOWN..].iter().any(|&byte| byte != 0) {
         return None;
     }
-    let bytes = target::bytes::<{ size_of::<OpenHow>() }>(thread, address)?;
     Some([0, 8, 16].map(|at| u64::from_ne_bytes(std::array::from_fn(|index| bytes[at + index]))))
 }
 
@@ -123,6 +125,17 @@ mod tests {
     fn decoded(number: u32, arguments: [u64; 6]) -> Vec<Option<Call>> {
         let how = |address, size| (size == 24 && address == 9).then_some([FLAGS, 0o600, 8]);
         ARCHITECTURES.iter().map(|numbers| decode(numbers, number, arguments, how)).collect()
+    }
+
+    #[test]
+    fn t3_a_longer_openat2_structure_must_be_empty_behind() {
+        let own = std::process::id();
+        let mut how = [1u64, 2, 3, 0];
+        let read = |how: &[u64; 4], size| openat2_how(own, how.as_ptr() as u64, size);
+        assert_eq!((read(&how, 24), read(&how, 32)), (Some([1, 2, 3]), Some([1, 2, 3])));
+        assert_eq!((read(&how, 16), read(&how, 5000)), (None, None));
+        how[3] = 1;
+        assert_eq!((read(&how, 24), read(&how, 32)), (Some([1, 2, 3]), None));
     }
 
     #[test]

@@ -166,7 +166,11 @@ struct Waiting {
 }
 
 /// Removes one directory, if it is the one that was made and nothing forbids it.
-pub type Clean = Box<dyn Fn(&Record<'_>) -> Removal + Send + Sync>;
+pub type Remove<'a> = &'a mut dyn FnMut(&Record<'_>) -> Removal;
+
+/// Calls what it is given with something that removes directories one after the other: what that has to look up first, it
+/// looks up once.
+pub type Clean = Box<dyn Fn(&mut dyn FnMut(Remove<'_>)) + Send + Sync>;
 
 /// All that were made and not yet removed.
 pub(crate) struct Makers {
@@ -190,83 +194,103 @@ impl Makers {
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
-    /// Removes each once nobody can use it any more; as long as `is_over` says no. In a thread of its own. What is left at
-    /// the end.
-    fn watch(&self, supervisor: &Supervisor, is_over: impl Fn() -> bool) -> Vec<Made> {
-        let mut waiting: Vec<Waiting> = Vec::new();
-        let mut for_the_end = Vec::new();
+    /// Removes each, and says so on the log.
+    fn clean(&self, supervisor: &Supervisor, all: &[Made]) {
+        if all.is_empty() {
+            return;
+        }
+        (self.clean)(&mut |remove| {
+            for made in all {
+                let mut outcome = Removal::NotThere;
+                supervisor.tracker.settle_directory(made.path.to_bytes(), |record| {
+                    outcome = remove(record);
+                    !matches!(outcome, Removal::Stuck(_))
+                });
+                // What the program has removed itself is not worth a line.
+                if outcome != Removal::NotThere {
+                    let event = Event::Cleaned { path: made.path.to_bytes(), outcome };
+                    event.write(supervisor.settings.log, made.maker.pid, &made.program);
+                }
+            }
+        });
+    }
+}
+
+/// What the thread that removes them knows.
+struct Watch<'a> {
+    supervisor: &'a Supervisor,
+    waiting: Vec<Waiting>,
+    for_the_end: Vec<Made>,
+}
+
+impl Watch<'_> {
+    /// Removes each once nobody can use it any more, until the family is gone. What is left then.
+    fn run(mut self) -> Vec<Made> {
+        let supervisor = self.supervisor;
+        let makers = &supervisor.makers;
         loop {
-            let fresh = std::mem::take(&mut *self.fresh.lock());
+            let fresh = std::mem::take(&mut *makers.fresh.lock());
+            let mut orphaned = Vec::new();
             for made in fresh {
                 supervisor.tracker.hold(&made.maker);
-                let maker = made.maker.pid;
-                for_the_end.extend(self.wait_or_clean(supervisor, made, Some(maker), &mut waiting));
+                orphaned.extend(self.wait_for(made.maker.pid, made));
             }
-            if is_over() {
-                for_the_end.extend(waiting.into_iter().flat_map(|waiting| waiting.made));
-                return for_the_end;
+            self.clean_unless_used(orphaned);
+            if supervisor.is_over() {
+                self.for_the_end.extend(self.waiting.into_iter().flat_map(|waiting| waiting.made));
+                return self.for_the_end;
             }
-            let mut watched = vec![PollFd::new(&self.wake, PollFlags::IN)];
-            watched.extend(waiting.iter().map(|waiting| PollFd::new(&waiting.end, PollFlags::IN)));
+            let mut watched = vec![PollFd::new(&makers.wake, PollFlags::IN)];
+            watched.extend(self.waiting.iter().map(|waiting| PollFd::new(&waiting.end, PollFlags::IN)));
             let _ = poll(&mut watched, supervisor.has_kept_files().then_some(&FILES));
             let ended: Vec<bool> = watched.iter().skip(1).map(|end| !end.revents().is_empty()).collect();
             drop(watched);
-            let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
+            let _ = rustix::io::read(&makers.wake, &mut [0u8; 8]);
             supervisor.tracker.reclaim_files(64);
             let mut ended = ended.into_iter();
-            for over in waiting.extract_if(.., |_| ended.next() == Some(true)).collect::<Vec<_>>() {
-                for made in over.made {
-                    for_the_end.extend(self.wait_or_clean(supervisor, made, None, &mut waiting));
-                }
-            }
+            let over: Vec<_> = self.waiting.extract_if(.., |_| ended.next() == Some(true)).collect();
+            self.clean_unless_used(over.into_iter().flat_map(|over| over.made).collect());
         }
     }
 
-    /// Removes it if neither `first` nor anybody else can use it; otherwise waits for one who can. Gives it back if it has
-    /// to wait for the end of the family.
-    fn wait_or_clean(
-        &self,
-        supervisor: &Supervisor,
-        made: Made,
-        mut first: Option<u32>,
-        waiting: &mut Vec<Waiting>,
-    ) -> Option<Made> {
-        // Whoever is forked while /proc is being read may be missed, and its parent have gone meanwhile: look twice.
-        while let Some(pid) = first.take().or_else(|| user_of(&made)).or_else(|| user_of(&made)) {
-            if let Some(group) = waiting.iter_mut().find(|waiting| waiting.process == pid) {
-                group.add(made, supervisor);
-                return None;
-            }
-            // Under that number there may be another by now, which was started later and so counts as well.
-            match Pid::from_raw(pid.cast_signed()).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
-                Some(Ok(end)) => {
-                    waiting.push(Waiting { process: pid, end, made: vec![made], many: 64 });
-                    return None;
-                }
-                // It has ended.
-                Some(Err(Errno::SRCH)) => {}
-                // Its end cannot be seen, but that of the family can.
-                _ => return Some(made),
-            }
+    /// Lets it wait for the end of a process; gives it back if that has ended.
+    fn wait_for(&mut self, process: u32, made: Made) -> Option<Made> {
+        if let Some(group) = self.waiting.iter_mut().find(|waiting| waiting.process == process) {
+            group.add(made, self.supervisor);
+            return None;
         }
-        if supervisor.settings.cleanup == Cleanup::Failed {
-            return Some(made);
+        // Under that number there may be another by now, which was started later and so counts as well.
+        match Pid::from_raw(process.cast_signed()).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+            Some(Ok(end)) => self.waiting.push(Waiting { process, end, made: vec![made], many: 64 }),
+            Some(Err(Errno::SRCH)) => return Some(made),
+            // Its end cannot be seen, but that of the family can.
+            _ => self.for_the_end.push(made),
         }
-        self.clean(supervisor, &made);
         None
     }
 
-    fn clean(&self, supervisor: &Supervisor, made: &Made) {
-        let mut outcome = Removal::NotThere;
-        supervisor.tracker.settle_directory(made.path.to_bytes(), |record| {
-            outcome = (self.clean)(record);
-            !matches!(outcome, Removal::Stuck(_))
-        });
-        // What the program has removed itself is not worth a line.
-        if outcome != Removal::NotThere {
-            let event = Event::Cleaned { path: made.path.to_bytes(), outcome };
-            event.write(supervisor.settings.log, made.maker.pid, &made.program);
+    /// Removes those that nobody can use; the others wait for one who can.
+    fn clean_unless_used(&mut self, batch: Vec<Made>) {
+        if self.supervisor.settings.cleanup == Cleanup::Failed {
+            // By the exit status of the program, which may not have ended yet.
+            return self.for_the_end.extend(batch);
         }
+        // Whoever is forked while /proc is being read may be missed, and its parent have gone meanwhile: look twice.
+        let batch = self.unused(batch);
+        let batch = self.unused(batch);
+        self.supervisor.makers.clean(self.supervisor, &batch);
+    }
+
+    fn unused(&mut self, batch: Vec<Made>) -> Vec<Made> {
+        if batch.is_empty() {
+            return batch;
+        }
+        let family = Family::look();
+        let unused = batch.into_iter().filter_map(|made| {
+            let users: Vec<u32> = family.users_of(&made).collect();
+            users.into_iter().try_fold(made, |made, user| self.wait_for(user, made))
+        });
+        unused.collect()
     }
 }
 
@@ -291,13 +315,11 @@ impl Waiting {
 
 impl Supervisor {
     /// Removes directories as their users end, until the family is gone ([`Supervisor::end`]), and then all that is left,
-    /// unless `cleanup` forbids it. In a thread of its own.
-    pub fn watch_directories(&self) {
-        let left = self.makers.watch(self, || self.is_over());
+    /// unless its `cleanup` forbids it. In a thread of its own.
+    pub(crate) fn watch_directories(&self) {
+        let left = Watch { supervisor: self, waiting: Vec::new(), for_the_end: Vec::new() }.run();
         if self.cleans_at_the_end() {
-            for made in left {
-                self.makers.clean(self, &made);
-            }
+            self.makers.clean(self, &left);
         }
     }
 }
@@ -315,19 +337,38 @@ fn ancestors(mut pid: u32) -> Vec<Process> {
     found
 }
 
-/// A living process that may use it: one that descends from this one and was not started before it was made.
-fn user_of(made: &Made) -> Option<u32> {
-    let own = std::process::id();
-    let numbers = std::fs::read_dir("/proc").ok()?.flatten();
-    let processes: HashMap<u32, kin::Status> = numbers
-        .filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            Some((pid, kin::status(pid)?))
-        })
-        .collect();
-    let descends = |mut pid: u32| {
-        while pid != own {
-            match processes.get(&pid) {
+/// Every process, at one time.
+struct Family(HashMap<u32, kin::Status>);
+
+impl Family {
+    fn look() -> Self {
+        let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        Self(
+            numbers
+                .filter_map(|entry| {
+                    let pid = entry.file_name().to_str()?.parse().ok()?;
+                    Some((pid, kin::status(pid)?))
+                })
+                .collect(),
+        )
+    }
+
+    /// The living processes that may use it: those that descend from this one and were not started before it was made.
+    fn users_of<'a>(&'a self, made: &'a Made) -> impl Iterator<Item = u32> + 'a {
+        let own = std::process::id();
+        let users = self.0.iter().filter(move |(pid, status)| {
+            **pid != own
+                && !status.is_zombie
+                && status.start >= made.started
+                && !made.ancestors.contains(&Process::new(**pid, status.start))
+                && self.descends(**pid, own)
+        });
+        users.map(|(pid, _)| *pid)
+    }
+
+    fn descends(&self, mut pid: u32, from: u32) -> bool {
+        while pid != from {
+            match self.0.get(&pid) {
                 Some(status) if status.parent != 0 => pid = status.parent,
                 Some(_) => return false,
                 // Its parent has just ended: then it is somebody's whom we do not know.
@@ -335,13 +376,5 @@ fn user_of(made: &Made) -> Option<u32> {
             }
         }
         true
-    };
-    let mut users = processes.iter().filter(|(pid, status)| {
-        **pid != own
-            && !status.is_zombie
-            && status.start >= made.started
-            && !made.ancestors.contains(&Process::new(**pid, status.start))
-            && descends(**pid)
-    });
-    users.next().map(|(pid, _)| *pid)
+    }
 }

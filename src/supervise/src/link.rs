@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{OFlags, readlinkat};
+use rustix::fs::{OFlags, fstat, readlinkat, stat};
 use rustix::io::Errno;
 use tmpshim_core::name::Mark;
 use tmpshim_core::next::Next;
@@ -95,10 +95,20 @@ fn descriptor_meant(target: &Target, link: &Link) -> Option<i32> {
     // `/dev/stdin` is a symbolic link to `/proc/self/fd/0`.
     let (parent, name, text) =
         if text.starts_with(b"/proc/") { link_at(target, libc::AT_FDCWD, text)? } else { (parent, name, text) };
-    drop(parent);
     let number = descriptor_of(name.to_bytes())?;
+    // By a way that was not recognised, such as `/proc/self/../self/fd/N`, which has led to ourselves.
+    if is_our_table(&parent) {
+        return Some(number);
+    }
     // `/proc/PID/fd/N` may be another process's: then N here is something else.
     (target.descriptor_link(number)? == text).then_some(number)
+}
+
+/// Whether it is the directory of this process's descriptors, or of this thread's.
+fn is_our_table(directory: &OwnedFd) -> bool {
+    let seen = fstat(directory).map(|seen| (seen.st_dev, seen.st_ino));
+    let tables = ["/proc/self/fd", "/proc/thread-self/fd"].map(|path| stat(path).map(|own| (own.st_dev, own.st_ino)));
+    seen.is_ok() && tables.contains(&seen)
 }
 
 /// The symbolic link at a path, and what it says.

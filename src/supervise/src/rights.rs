@@ -222,7 +222,7 @@ mod tests {
             let hand = hand(thread);
             let status = Status { process: 1, umask: thread, rights: hand.own.clone() };
             for _ in 0..200 {
-                assert_eq!(hand.act_as(&status, None, || UMASK.read().unwrap()), Ok(thread));
+                assert_eq!(hand.act_as(&status, None, || UMASK.read_recursive().unwrap()), Ok(thread));
             }
             let root = openat(CWD, "/dev", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
             assert_eq!(hand.act_as(&status, Some(&root), || ()), Err(Trouble::Unavailable));

@@ -30,7 +30,7 @@ use crate::sandbox::Sandboxes;
 use crate::target::{Acquaintances, Place, Status, Target};
 use crate::{elsewhere, link};
 
-pub use crate::directory::Clean;
+pub use crate::directory::{Clean, Remove};
 
 /// How many calls may be under way at once. More wait in the kernel.
 const THREADS: usize = 64;
@@ -226,8 +226,12 @@ impl Supervisor {
                 // Where there can be no more, the calls wait for this one.
                 let _ = self.add_thread();
             }
-            let turn = self.unfinished.take_turn(stopped.pid);
-            let handled = self.handle(&hand, &stopped, &call);
+            let turn = self.unfinished.take_turn(&stopped);
+            let handled = match turn {
+                Some(_) => self.handle(&hand, &stopped, &call),
+                // The thread has made it again meanwhile, and waits for that one's answer.
+                None => Ok(()),
+            };
             drop(turn);
             self.leave();
             if handled == Err(Trouble::Lost) {
@@ -491,9 +495,17 @@ pub(crate) struct Interrupted {
 struct Unfinished {
     /// Then none comes again.
     killable: bool,
-    busy: Mutex<HashSet<u32>>,
+    threads: Mutex<HashMap<u32, Caller>>,
     free: Condvar,
     done: Mutex<HashMap<u32, (Words, Interrupted)>>,
+}
+
+/// A thread whose calls are under way.
+#[derive(Default)]
+struct Caller {
+    busy: bool,
+    /// Its newest call. All others were taken away by signals.
+    newest: u64,
 }
 
 /// What tells a call from another of the same thread.
@@ -504,16 +516,26 @@ fn words(stopped: &seccomp_notif) -> Words {
 }
 
 impl Unfinished {
-    /// One call of a thread after the other: the first may still be under way when the thread makes it again.
-    fn take_turn(&self, thread: u32) -> Option<Turn<'_>> {
+    /// One call of a thread after the other: the first may still be under way when the thread makes it again. Nothing where
+    /// it makes it once more before this one's turn has come: Go's signals would fill all our threads with waiters.
+    fn take_turn(&self, stopped: &seccomp_notif) -> Option<Turn<'_>> {
         if self.killable {
-            return None;
+            return Some(Turn { of: self, thread: stopped.pid, call: stopped.id });
         }
-        let mut busy = self.busy.lock();
-        while !busy.insert(thread) {
-            self.free.wait(&mut busy);
+        let mut threads = self.threads.lock();
+        threads.entry(stopped.pid).or_default().newest = stopped.id;
+        self.free.notify_all();
+        loop {
+            let caller = threads.entry(stopped.pid).or_default();
+            if caller.newest != stopped.id {
+                return None;
+            }
+            if !caller.busy {
+                caller.busy = true;
+                return Some(Turn { of: self, thread: stopped.pid, call: stopped.id });
+            }
+            self.free.wait(&mut threads);
         }
-        Some(Turn { of: self, thread })
     }
 
     fn remember(&self, stopped: &seccomp_notif, interrupted: Interrupted) {
@@ -546,11 +568,22 @@ impl Unfinished {
 struct Turn<'a> {
     of: &'a Unfinished,
     thread: u32,
+    call: u64,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.of.busy.lock().remove(&self.thread);
+        if self.of.killable {
+            return;
+        }
+        let mut threads = self.of.threads.lock();
+        if let Some(caller) = threads.get_mut(&self.thread) {
+            caller.busy = false;
+            // Else the one that waits removes it.
+            if caller.newest == self.call {
+                threads.remove(&self.thread);
+            }
+        }
         self.of.free.notify_all();
     }
 }

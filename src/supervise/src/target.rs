@@ -176,10 +176,10 @@ pub(crate) fn path(thread: u32, address: u64) -> Option<Vec<u8>> {
     None
 }
 
-/// Reads `LENGTH` bytes at `address`.
-pub(crate) fn bytes<const LENGTH: usize>(thread: u32, address: u64) -> Option<[u8; LENGTH]> {
-    let mut bytes = [0; LENGTH];
-    (memory(thread, address, &mut bytes)? == LENGTH).then_some(bytes)
+/// Reads `length` bytes at `address`, a page at most.
+pub(crate) fn bytes(thread: u32, address: u64, length: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    (memory(thread, address, &mut bytes)? == length).then_some(bytes)
 }
 
 /// Reads as much as there is from `address` on. How much that was.
@@ -350,8 +350,8 @@ mod tests {
         let long = vec![b'x'; PATH_MAX + 1];
         assert_eq!(path(own, long.as_ptr() as u64), None);
         let how = [1u64, 2, 3];
-        assert_eq!(bytes::<24>(own, how.as_ptr() as u64).unwrap()[8], 2);
-        assert_eq!(bytes::<24>(own, 8), None);
+        assert_eq!(bytes(own, how.as_ptr() as u64, 24).unwrap()[8], 2);
+        assert_eq!(bytes(own, 8, 24), None);
         // A path that ends where the mapping ends.
         // SAFETY: two pages of its own, of which the second is then closed.
         let page = unsafe {

@@ -7,7 +7,6 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Pid, Signal, WaitOptions, getppid, set_parent_process_death_signal, wait};
 use tmpshim_core::journal::Record;
-use tmpshim_core::remove::Outcome;
 use tmpshim_core::settings::{Cleanup, Log, Settings};
 use tmpshim_supervise::listener::{Listener, socket_pair};
 use tmpshim_supervise::supervisor::{Clean, Supervisor};
@@ -170,10 +169,11 @@ fn open_null() -> Result<OwnedFd, Errno> {
     openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Removes one directory as a sweep would, which looks at the mounts of every process first (D6).
+/// Removes directories as a sweep would, which looks at the mounts of every process first (D6).
 fn cleaner(contents: bool) -> Clean {
-    Box::new(move |record: &Record<'_>| -> Outcome {
+    Box::new(move |work| {
         let mounts = OnceCell::new();
-        Sweeper::new(false, &mounts).remove(record, contents)
+        let mut sweeper = Sweeper::new(false, &mounts);
+        work(&mut |record: &Record<'_>| sweeper.remove(record, contents));
     })
 }

@@ -9,6 +9,7 @@ use crate::journal::{
 };
 use crate::journal::{LARGE as LARGE_SIZE, SMALL as SMALL_SIZE};
 use crate::mapping::Mapping;
+use crate::sys;
 use crate::text::until_nul;
 use core::ffi::CStr;
 use core::num::NonZeroU32;
@@ -186,6 +187,19 @@ impl<'a> Place<'a> {
     pub(super) fn claim(&self, from: u32) -> Option<u32> {
         let held = if from == LIVE { LIVE_HELD } else { INTENT_HELD };
         self.state().compare_exchange(from, held, Ordering::AcqRel, Ordering::Acquire).ok()
+    }
+
+    /// Takes it from `LIVE`; where another thread has it, which only looks whether the file is open, once that is done. Not
+    /// for ever: it may be this very one, in the middle of which a signal handler runs.
+    pub(super) fn claim_in_turn(&self) -> Option<u32> {
+        for _ in 0..500 {
+            let claimed = self.claim(LIVE);
+            if claimed.is_some() || self.state().load(Ordering::Acquire) != LIVE_HELD {
+                return claimed;
+            }
+            sys::sleep_a_millisecond();
+        }
+        None
     }
 
     pub(super) fn claim_any(&self) -> Option<u32> {
