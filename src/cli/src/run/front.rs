@@ -39,6 +39,7 @@ impl Front {
         let handle = handle_of(program);
         let Ok(signals) = signals::descriptor(Set::ALL) else { return Ok(self.without_overseer(program, None)) };
         let mut end = None;
+        let mut was_stopped = false;
         loop {
             let mut watched = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&self.news, PollFlags::IN)];
             let patience = verification.as_ref().and_then(Verification::patience);
@@ -52,7 +53,11 @@ impl Front {
                 verification.look();
             }
             while let Some(received) = signals::take(Set::ALL) {
-                if received.is_to_be_passed_on {
+                // What continued us was sent to the group, if it has continued the program as well. Once more, and later, it
+                // might undo a stop that has come since.
+                let is_done = received.signal == libc::SIGCONT && was_stopped && !is_stopped(program);
+                was_stopped &= received.signal != libc::SIGCONT;
+                if received.is_to_be_passed_on && !is_done {
                     match &handle {
                         Some(handle) => signals::send_to(handle.as_fd(), received.signal),
                         None => signals::send(program, received.signal),
@@ -65,30 +70,37 @@ impl Front {
                     end = End::of(status);
                 }
             }
-            if !has_news {
-                continue;
-            }
-            match News::receive(self.news.as_fd()) {
-                // So that the shell which waits for us sees the job stop. Its SIGCONT is passed on like any signal.
-                Some(News::Stopped(signal)) => signals::act_by_default(signal),
-                Some(News::Ended(end, alone)) => {
-                    if alone {
-                        let _ = waitpid(Some(self.overseer), WaitOptions::empty());
+            let mut stopped_by = None;
+            let mut has_more = has_news;
+            while has_more {
+                match News::receive(self.news.as_fd()) {
+                    Some(News::Stopped(signal)) => stopped_by = Some(signal),
+                    Some(News::Ended(end, alone)) => {
+                        if alone {
+                            let _ = waitpid(Some(self.overseer), WaitOptions::empty());
+                        }
+                        return Ok(Ended { end, is_seen_to: true });
                     }
-                    return Ok(Ended { end, is_seen_to: true });
+                    Some(News::NoSupervisor) => {
+                        anstream::eprintln!(
+                            "tmpshim: warning: the supervisor could not begin; O_TMPFILE fails in the program"
+                        );
+                    }
+                    Some(News::NotStarted(errno)) => {
+                        let _ = waitpid(Some(self.overseer), WaitOptions::empty());
+                        return Err(Some(errno));
+                    }
+                    Some(News::HasEnded(known)) => end = Some(known),
+                    Some(News::Started(_)) => {}
+                    None => return Ok(self.without_overseer(program, end)),
                 }
-                Some(News::NoSupervisor) => {
-                    anstream::eprintln!(
-                        "tmpshim: warning: the supervisor could not begin; O_TMPFILE fails in the program"
-                    );
-                }
-                Some(News::NotStarted(errno)) => {
-                    let _ = waitpid(Some(self.overseer), WaitOptions::empty());
-                    return Err(Some(errno));
-                }
-                Some(News::HasEnded(known)) => end = Some(known),
-                Some(News::Started(_)) => {}
-                None => return Ok(self.without_overseer(program, end)),
+                has_more = is_ready(&self.news);
+            }
+            // So that the shell which waits for us sees the job stop. Its SIGCONT is passed on like any signal. News may be
+            // older than what has continued both.
+            if let Some(signal) = stopped_by.filter(|_| is_stopped(program)) {
+                was_stopped = true;
+                signals::act_by_default(signal);
             }
         }
     }
@@ -98,4 +110,17 @@ impl Front {
         let _ = waitpid(Some(self.overseer), WaitOptions::empty());
         Ended { end: end.unwrap_or_else(|| Child::of(program).end(None)), is_seen_to: false }
     }
+}
+
+/// Whether something can be read at once.
+fn is_ready(descriptor: &OwnedFd) -> bool {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&at_once)) == Ok(1)
+}
+
+/// Whether a signal has stopped a process; not one that is traced.
+fn is_stopped(process: Pid) -> bool {
+    let line = std::fs::read(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
+    let name_ends = line.iter().rposition(|&byte| byte == b')');
+    name_ends.and_then(|end| line.get(end + 2)) == Some(&b'T')
 }
