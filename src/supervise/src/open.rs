@@ -12,7 +12,7 @@ use tmpshim_core::tmpfile::{Means, Request, stand_in};
 
 use crate::call::Open;
 use crate::supervisor::{Answer, Outcome, Said, Supervisor};
-use crate::target::{Acquaintances, Start, Target, path, place};
+use crate::target::{Start, Target, is_at_home, path, place};
 use tmpshim_core::tracker::Tracker;
 
 /// A filesystem that was seen to have O_TMPFILE, by device, mount and, where mount numbers come back, type: a wrong "has
@@ -87,15 +87,9 @@ fn attempt(request: &Request) -> Result<OwnedFd, Errno> {
 /// Whether the directory is known to be on a filesystem with O_TMPFILE: then the kernel's own answer, which takes the
 /// target's rights into account, is the right one. Waits for no filesystem, unless the path itself lies in a page of a file
 /// that has to be read first.
-pub(crate) fn is_known_native(
-    thread: u32,
-    open: &Open,
-    supervisor: &Supervisor,
-    acquaintances: &mut Acquaintances,
-) -> bool {
+pub(crate) fn is_known_native(thread: u32, open: &Open, supervisor: &Supervisor) -> bool {
     let is_wanted = supervisor.settings.tmpfile == Tmpfile::Always && plan::is_valid(open.flags);
-    if is_wanted || open.resolve != 0 || !supervisor.has_natives() || !acquaintances.is_at_home(thread, supervisor.home)
-    {
+    if is_wanted || open.resolve != 0 || !supervisor.has_natives() || !is_at_home(thread, supervisor.home) {
         return false;
     }
     let found = path(thread, open.path).filter(|path| !path.starts_with(b"/proc/")).and_then(|path| {

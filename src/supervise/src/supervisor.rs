@@ -27,7 +27,7 @@ use crate::listener::Listener;
 use crate::open::{self, Native};
 use crate::rights::{Hand, Trouble};
 use crate::sandbox::Sandboxes;
-use crate::target::{Acquaintances, Place, Status, Target};
+use crate::target::{Place, Status, Target};
 use crate::{elsewhere, link};
 
 pub use crate::directory::{Clean, Remove};
@@ -51,7 +51,7 @@ pub struct Supervisor {
     /// The process that was started by ours.
     main: u32,
     /// Held by the thread that waits for the next call.
-    leader: Mutex<Acquaintances>,
+    leader: Mutex<()>,
     threads: AtomicUsize,
     idle: AtomicUsize,
     /// How many calls have been taken, and not seen to yet.
@@ -246,7 +246,7 @@ impl Supervisor {
     /// waits here, and goes on waiting as long as the answers come at once: to wake another each time takes longer than
     /// they do.
     fn next(&self) -> Option<(seccomp_notif, Call)> {
-        let mut acquaintances = self.leader.lock();
+        let _leader = self.leader.lock();
         while self.listener.wait() {
             let Ok(stopped) = self.listener.receive() else { continue };
             let call = if stopped.pid == 0 { None } else { call_of(&stopped) };
@@ -259,7 +259,7 @@ impl Supervisor {
                     self.sandboxes.add(stopped.pid);
                     self.listener.let_go(stopped.id);
                 }
-                Some(Call::Open(open)) if open::is_known_native(stopped.pid, &open, self, &mut acquaintances) => {
+                Some(Call::Open(open)) if open::is_known_native(stopped.pid, &open, self) => {
                     self.listener.let_go(stopped.id);
                 }
                 Some(call) => {

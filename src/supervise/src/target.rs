@@ -1,7 +1,6 @@
 //! The thread that made a call, seen from outside through `/proc/TID`: its memory, its place in the filesystem, and what
 //! it may do (S2).
 
-use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -57,31 +56,11 @@ impl Place {
     }
 }
 
-/// Threads that were seen, by their directories in /proc, which save finding them: such a descriptor is the thread's for
-/// ever, whoever gets its number.
-#[derive(Default)]
-pub(crate) struct Acquaintances(HashMap<u32, OwnedFd>);
-
-impl Acquaintances {
-    /// Whether a thread's root is `home`, and so its paths lead where ours do.
-    pub(crate) fn is_at_home(&mut self, thread: u32, home: Place) -> bool {
-        const MOST: usize = 64;
-        let root = |directory: &OwnedFd| {
-            let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
-            Place::seen(&statx(directory, "root", AtFlags::empty(), wanted).ok()?)
-        };
-        if let Some(seen) = self.0.get(&thread).and_then(root) {
-            return seen == home;
-        }
-        // It is a new one, or the one of that number is gone.
-        if self.0.len() >= MOST {
-            self.0.clear();
-        }
-        let Ok(directory) = place(thread, "") else { return false };
-        let seen = root(&directory);
-        self.0.insert(thread, directory);
-        seen == Some(home)
-    }
+/// Whether a thread's root is `home`, and so its paths lead where ours do.
+pub(crate) fn is_at_home(thread: u32, home: Place) -> bool {
+    let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
+    let seen = statx(CWD, format!("/proc/{thread}/root"), AtFlags::empty(), wanted);
+    seen.ok().and_then(|seen| Place::seen(&seen)) == Some(home)
 }
 
 impl Target {

@@ -8,7 +8,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, WaitStatus, set_child_subreaper, wait};
+use rustix::process::{
+    Pid, WaitId, WaitIdOptions, WaitOptions, WaitStatus, set_child_subreaper, wait, waitid, waitpid,
+};
 
 use super::loaded::Verification;
 use super::program;
@@ -143,7 +145,7 @@ impl Child {
     pub(super) fn end(self, mut verification: Option<Verification>) -> End {
         loop {
             // So that the shell which waits for us sees the job stop. Its SIGCONT is passed on like any signal.
-            if let Some(end) = self.reap(signals::act_by_default) {
+            if let Some(end) = self.reap(signals::act_by_default, |_| {}) {
                 return end;
             }
             let received = signals::wait(Set::ALL, verification.as_ref().and_then(Verification::patience));
@@ -158,9 +160,22 @@ impl Child {
         }
     }
 
-    /// Reaps whoever has ended. How the program ended, if it has; `stopped` is told the signals that stop it.
-    pub(super) fn reap(&self, mut stopped: impl FnMut(i32)) -> Option<End> {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+    /// Whether it is a child of ours, alive or not.
+    pub(super) fn is_ours(&self) -> bool {
+        let wanted = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.pid), wanted).is_ok()
+    }
+
+    /// Reaps whoever has ended. How the program ended, if it has; `ended` is told before that is forgotten, and `stopped`
+    /// the signals that stop it.
+    pub(super) fn reap(&self, mut stopped: impl FnMut(i32), ended: impl Fn(End)) -> Option<End> {
+        while let Some((pid, end)) = changed() {
+            if let Some(end) = end.filter(|_| pid == self.pid) {
+                ended(end);
+            }
+            let Ok(Some((_, status))) = waitpid(Some(pid), WaitOptions::NOHANG | WaitOptions::UNTRACED) else {
+                continue;
+            };
             if pid != self.pid {
                 continue;
             }
@@ -172,6 +187,25 @@ impl Child {
         }
         None
     }
+}
+
+/// A child that has ended or stopped, and how it ended; it stays to be waited for.
+fn changed() -> Option<(Pid, Option<End>)> {
+    // SAFETY: siginfo_t is plain data, for which zero is a value.
+    let mut seen: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let what = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: writes to `seen`, which lives on this frame.
+    if unsafe { libc::waitid(libc::P_ALL, 0, &raw mut seen, what) } != 0 {
+        return None;
+    }
+    // SAFETY: what waitid(2) has written, or zero.
+    let (pid, status) = unsafe { (seen.si_pid(), seen.si_status()) };
+    let end = match seen.si_code {
+        libc::CLD_EXITED => Some(End::Status(status as u8)),
+        libc::CLD_KILLED | libc::CLD_DUMPED => Some(End::Signal(status)),
+        _ => None,
+    };
+    Some((Pid::from_raw(pid)?, end))
 }
 
 impl End {

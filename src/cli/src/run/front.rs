@@ -6,6 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, wait, waitpid};
 
+use super::OWN_FAILURE;
 use super::child::{Child, End};
 use super::loaded::Verification;
 use super::supervision::{News, handle_of};
@@ -108,7 +109,10 @@ impl Front {
     /// It was killed, and the program is our own child.
     fn without_overseer(self, program: Pid, end: Option<End>) -> Ended {
         let _ = waitpid(Some(self.overseer), WaitOptions::empty());
-        Ended { end: end.unwrap_or_else(|| Child::of(program).end(None)), is_seen_to: false }
+        let child = Child::of(program);
+        // Told of it before it was reaped, we know.
+        let unknown = || if child.is_ours() { child.end(None) } else { End::Status(OWN_FAILURE) };
+        Ended { end: end.unwrap_or_else(unknown), is_seen_to: false }
     }
 }
 

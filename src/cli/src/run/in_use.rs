@@ -45,8 +45,13 @@ mod tests {
             .stdin(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        // spawn returns once the program has been executed, environment and all.
-        assert_eq!(users(directory), Pid::from_raw(child.id() as i32).map(|pid| vec![pid]));
+        // The kernel lets spawn return a moment before the new program's environment can be read.
+        let expected = Pid::from_raw(child.id() as i32).map(|pid| vec![pid]);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while users(directory) != expected {
+            assert!(std::time::Instant::now() < deadline, "{:?}", users(directory));
+            std::thread::yield_now();
+        }
         assert_eq!(heirs(directory), users(directory));
         assert_eq!(users(&directory.join("libtmpshim.so")), Some(Vec::new()));
         assert_eq!(heirs(&directory.join("libtmpshim.so")), users(directory));

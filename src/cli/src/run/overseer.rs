@@ -91,8 +91,6 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
         News::NoSupervisor.send(news.as_fd());
     }
     let end = watch(&child, news, front.as_ref());
-    // From here on nobody else can learn of it.
-    News::HasEnded(end).send(news.as_fd());
     if under_init {
         // Whoever is left ends with the front: by the kernel, or now, so that somebody can clean up behind them.
         child::end_all();
@@ -123,7 +121,10 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
 /// Until the program has ended; reaps whatever else becomes our child.
 fn watch(child: &Child, news: &OwnedFd, front: Option<&Parent>) -> End {
     loop {
-        if let Some(end) = child.reap(|signal| News::Stopped(signal).send(news.as_fd())) {
+        let stopped = |signal| News::Stopped(signal).send(news.as_fd());
+        // Once it has been reaped, nobody else can learn of it.
+        let ended = |end| News::HasEnded(end).send(news.as_fd());
+        if let Some(end) = child.reap(stopped, ended) {
             return end;
         }
         if front.is_some_and(Parent::has_ended) {
