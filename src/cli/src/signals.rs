@@ -150,6 +150,17 @@ pub(crate) fn act_by_default(signal: c_int) {
     restore(before);
 }
 
+/// Stops this process as `signal` has stopped the program, so that the shell which waits for us sees the job stop; returns
+/// when it is continued. Not where somebody has continued us already, whose signal this would take back, and not as PID 1,
+/// which nothing stops. Says whether it was continued.
+pub(crate) fn stop_by(signal: c_int) -> bool {
+    let continued = take(Set::of(&[libc::SIGCONT]));
+    if continued.is_none() && getpid().as_raw_nonzero().get() != 1 {
+        act_by_default(signal);
+    }
+    continued.is_some()
+}
+
 /// Ends this process by `signal`, without a core dump: the process whose end this repeats has had its own. Returns where
 /// that cannot be, as PID 1 of a container does not take the default action of its own signals; the exit status
 /// that shells give such an end.

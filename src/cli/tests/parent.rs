@@ -634,6 +634,7 @@ fn s4_as_pid_1_a_stopped_program_goes_on() {
 fn s4_job_control_in_a_shell_is_as_without() {
     let stage = Stage::new();
     for under in [Nothing, Preload, Notify, Auto] {
+        eprintln!("{under:?}");
         let mut terminal = Terminal::open();
         let mut command = stage.prepared("bash");
         command.args(["--norc", "--noprofile", "--noediting", "-i"]).env("TERM", "dumb").env("PS1", "PROMPT ");

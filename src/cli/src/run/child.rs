@@ -144,8 +144,12 @@ impl Child {
     /// Passes signals on until the program has ended; reaps whatever else became our child.
     pub(super) fn end(self, mut verification: Option<Verification>) -> End {
         loop {
-            // So that the shell which waits for us sees the job stop. Its SIGCONT is passed on like any signal.
-            if let Some(end) = self.reap(signals::act_by_default, |_| {}) {
+            let stopped = |signal| {
+                if signals::stop_by(signal) {
+                    signals::send(self.pid, libc::SIGCONT);
+                }
+            };
+            if let Some(end) = self.reap(stopped, |_| {}) {
                 return end;
             }
             let received = signals::wait(Set::ALL, verification.as_ref().and_then(Verification::patience));

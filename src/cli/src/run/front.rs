@@ -97,11 +97,12 @@ impl Front {
                 }
                 has_more = is_ready(&self.news);
             }
-            // So that the shell which waits for us sees the job stop. Its SIGCONT is passed on like any signal. News may be
-            // older than what has continued both.
+            // News may be older than what has continued both.
             if let Some(signal) = stopped_by.filter(|_| is_stopped(program)) {
-                was_stopped = true;
-                signals::act_by_default(signal);
+                was_stopped = !signals::stop_by(signal);
+                if !was_stopped {
+                    signals::send(program, libc::SIGCONT);
+                }
             }
         }
     }
