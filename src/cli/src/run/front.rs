@@ -1,6 +1,7 @@
 //! The process that was asked to run the program, where an overseer is between them.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -95,7 +96,8 @@ impl Front {
                     Some(News::Started(_)) => {}
                     None => return Ok(self.without_overseer(program, end)),
                 }
-                has_more = is_ready(&self.news);
+                // We may have been continued only now, with old news in hand, and a newer stop just on its way.
+                has_more = is_ready(&self.news, if stopped_by.is_some() { MOMENT } else { Duration::ZERO });
             }
             // News may be older than what has continued both.
             if let Some(signal) = stopped_by.filter(|_| is_stopped(program)) {
@@ -117,10 +119,13 @@ impl Front {
     }
 }
 
-/// Whether something can be read at once.
-fn is_ready(descriptor: &OwnedFd) -> bool {
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&at_once)) == Ok(1)
+/// How long the overseer takes at most, on a good day, to see that the program has stopped once more.
+const MOMENT: Duration = Duration::from_millis(5);
+
+/// Whether something can be read within that time.
+fn is_ready(descriptor: &OwnedFd, patience: Duration) -> bool {
+    let patience = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
+    poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&patience)) == Ok(1)
 }
 
 /// Whether a signal has stopped a process; not one that is traced.
