@@ -35,7 +35,7 @@ const FILES: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// A mkdir that is to be tracked, ready to be done with the target's rights.
 pub(crate) struct Job {
-    start: Start,
+    pub(crate) start: Start,
     mode: u32,
     maker: Process,
     ancestors: Vec<Process>,
@@ -64,15 +64,6 @@ impl Job {
         let ancestors = ancestors(seen.parent);
         let start = Start::of(target, call.from, path, 0)?;
         Some(Self { start, mode: call.mode, maker, ancestors, program })
-    }
-
-    /// The directory that it is to be in, and its name there, as for a link.
-    pub(crate) fn locate(&self, root: Option<&OwnedFd>) -> Result<(OwnedFd, CString), Outcome> {
-        match self.start.open_parent(root) {
-            None | Some(Err(Errno::LOOP | Errno::XDEV)) => Err(Outcome::NATIVE),
-            Some(Err(error)) => Err(Outcome { answer: Answer::Error(error), said: None }),
-            Some(Ok(place)) => Ok(place),
-        }
     }
 
     pub(crate) fn run(

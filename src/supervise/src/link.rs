@@ -24,7 +24,7 @@ pub(crate) struct Job {
     /// What `/proc/TID/fd` says of it.
     text: Vec<u8>,
     mark: Mark,
-    new: Start,
+    pub(crate) new: Start,
     path: Vec<u8>,
 }
 
@@ -42,16 +42,6 @@ impl Job {
         let path = path(target.thread, link.new)?;
         let new = Start::of(target, link.to, path.clone(), 0)?;
         Some(Self { theirs, text, mark, new, path })
-    }
-
-    /// The directory that the new name is to be in, and the name. The empty path and the root are the kernel's to judge,
-    /// and so is what leads through /proc/self.
-    pub(crate) fn locate(&self, root: Option<&OwnedFd>) -> Result<(OwnedFd, CString), Outcome> {
-        match self.new.open_parent(root) {
-            None | Some(Err(Errno::LOOP | Errno::XDEV)) => Err(Outcome::NATIVE),
-            Some(Err(error)) => Err(Outcome { answer: Answer::Error(error), said: None }),
-            Some(Ok(place)) => Ok(place),
-        }
     }
 
     /// While the call `id` waits.

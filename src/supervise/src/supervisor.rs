@@ -27,7 +27,7 @@ use crate::listener::Listener;
 use crate::open::{self, Native};
 use crate::rights::{Hand, Trouble};
 use crate::sandbox::Sandboxes;
-use crate::target::{Place, Status, Target};
+use crate::target::{Place, Start, Status, Target};
 use crate::{elsewhere, link};
 
 pub use crate::directory::{Clean, Remove};
@@ -112,13 +112,23 @@ enum Located {
     Name((OwnedFd, CString)),
 }
 
+/// The directory that a name is to be in, and the name. The empty path and the root are the kernel's to judge, and so is
+/// what leads through /proc/self.
+fn locate_name(path: &Start, root: Option<&OwnedFd>) -> Result<Located, Outcome> {
+    match path.open_parent(root) {
+        None | Some(Err(Errno::LOOP | Errno::XDEV)) => Err(Outcome::NATIVE),
+        Some(Err(error)) => Err(Outcome { answer: Answer::Error(error), said: None }),
+        Some(Ok(place)) => Ok(Located::Name(place)),
+    }
+}
+
 impl Job {
     /// With the target's rights, and its root; where that cannot be entered, `root` is that.
     fn locate(&self, root: Option<&OwnedFd>) -> Result<Located, Outcome> {
         match self {
             Self::Open(job) => job.locate(root).map(Located::Directory),
-            Self::Link(job) => job.locate(root).map(Located::Name),
-            Self::Directory(job) => job.locate(root).map(Located::Name),
+            Self::Link(job) => locate_name(&job.new, root),
+            Self::Directory(job) => locate_name(&job.start, root),
         }
     }
 
@@ -214,6 +224,7 @@ impl Supervisor {
             // Better the kernel's own answers than none.
             while let Some((stopped, _)) = self.next() {
                 self.listener.let_go(stopped.id);
+                self.leave();
             }
             return;
         };
