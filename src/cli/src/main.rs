@@ -41,10 +41,10 @@ extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
 fn command(arguments: Vec<OsString>) -> Result<u8, Failure> {
     let matches = arguments::command().try_get_matches_from(arguments).unwrap_or_else(|error| error.exit());
     match matches.subcommand() {
-        Some(("run", matches)) => run::run(arguments::run(matches)),
-        Some(("sweep", matches)) => sweep::sweep(&arguments::sweep(matches)),
-        Some(("ps", matches)) => ps::ps(&arguments::ps(matches)),
-        Some(("library", matches)) => library::write(arguments::output(matches)),
+        Some(("run", matches)) => run::run(arguments::run::parsed(matches)),
+        Some(("sweep", matches)) => sweep::sweep(&arguments::sweep::parsed(matches)),
+        Some(("ps", matches)) => ps::ps(&arguments::ps::parsed(matches)),
+        Some(("library", matches)) => library::write(arguments::library::output(matches)),
         Some(("demo", _)) => demo::demo(),
         _ => unreachable!("clap requires one of these"),
     }

@@ -20,7 +20,7 @@ use tmpshim_core::settings::{Cleanup, Settings, Tmpfile};
 use tmpshim_supervise::filter::Watch;
 use tmpshim_supervise::install;
 
-use crate::arguments::{Engine, Run};
+use crate::arguments::run::{Engine, Run};
 use crate::failure::{Failure, without_numbers};
 use crate::signals;
 use child::{Child, End, Order};

@@ -1,14 +1,11 @@
-//! The command line: parsed to plain data here, acted upon elsewhere.
+//! `tmpshim run`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tmpshim_core::settings::{Setting, TABLE, Values};
-
-use crate::{ps, sweep};
 
 /// What `tmpshim run` was asked to do.
 #[derive(Debug)]
@@ -38,108 +35,8 @@ pub(crate) enum Engine {
     Notify,
 }
 
-/// The parser of the whole command.
+/// The parser.
 pub(crate) fn command() -> Command {
-    Command::new("tmpshim")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Runs programs that cannot be changed, on filesystems without O_TMPFILE and without leaking directories")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(run_command())
-        .subcommand(
-            Command::new("library")
-                .about("Write libtmpshim.so, which this command carries inside, to a file")
-                .arg(
-                    Arg::new("output")
-                        .long("output")
-                        .value_name("FILE")
-                        .required(true)
-                        .value_parser(value_parser!(PathBuf))
-                        .help("The file to write, replaced at once if it exists; - for standard output"),
-                )
-                .after_help("Exit codes: 0 written, 1 could not be written, 2 wrong usage."),
-        )
-        .subcommand(sweep_command())
-        .subcommand(ps_command())
-        .subcommand(
-            Command::new("demo")
-                .about("Show both problems and both cures on this machine, in half a minute, and leave nothing behind")
-                .after_help(
-                    "Exit codes: 0 every line is as promised, 1 a line is not, 2 wrong usage, 3 nothing could be shown \
-                     on this machine. Ended by Ctrl-C it removes what it made and ends by the same signal.\n\
-                     No privilege is needed. As root, with bindfs, mergerfs or fuse-overlayfs in PATH, it also uses a \
-                     real FUSE mount, in a temporary directory of its own.",
-                ),
-        )
-}
-
-/// `--json` and `--state-dir`, of both.
-fn lister(name: &'static str) -> Command {
-    Command::new(name)
-        .arg(
-            Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object a line, for programs"),
-        )
-        .arg(
-            Arg::new("state-dir")
-                .long("state-dir")
-                .value_name("DIR")
-                .value_parser(
-                    OsStringValueParser::new().try_map(|path| {
-                        std::path::absolute(&path).map_err(|error| format!("no absolute path: {error}"))
-                    }),
-                )
-                .help("Look only at this state directory"),
-        )
-}
-
-fn sweep_command() -> Command {
-    lister("sweep")
-        .about("Remove what programs have left that were killed or could not clean up")
-        .arg(
-            Arg::new("dry-run")
-                .long("dry-run")
-                .action(ArgAction::SetTrue)
-                .help("Say what would be removed, and change nothing"),
-        )
-        .after_help(
-            "Looks through this user's state directories: TMPSHIM_STATE_DIR, $XDG_RUNTIME_DIR/tmpshim, /run/tmpshim (root), \
-             /dev/shm/tmpshim-UID. As root also through everyone else's, with the rights of their owners.\n\n\
-             What a living program may still use is not touched. What has something mounted at or below it, in any mount \
-             namespace that can be seen, is skipped.\n\n\
-             With --json each line has \"event\": removed, would-remove, skipped (a program made it, and it stays), left \
-             (of tmpshim's own, and it stays), living (a journal in use) or summary; and, where they apply, \"path\", \
-             \"kind\" (directory or file), \"program\", \"pid\", \"uid\", \"journal\", \"why\"; the summary has \"counts\" of \
-             \"directories\", \"files\", \"left\" and \"living\".\n\n\
-             Exit codes: 0 all is done, also where there was nothing to do; 1 something had to be left; 2 wrong usage.",
-        )
-}
-
-fn ps_command() -> Command {
-    lister("ps").about("List the programs that live and what they have made").after_help(
-        "Bytes are apparent sizes of files below the directories, links not followed and mounts not entered. As root \
-         everyone's programs are listed.\n\n\
-         With --json each line is a program: \"pid\", \"uid\", \"program\", \"age\" in seconds, \"bytes\", \"directories\" \
-         (each with \"path\", and \"bytes\" where it is there), \"files\" (hidden names), \"journal\", \
-         \"state_directory\"; \"state\" is living, or unknown where its processes cannot be seen from here.\n\n\
-         Exit codes: 0 listed, also where there is none; 1 a state directory could not be looked into; 2 wrong usage.",
-    )
-}
-
-/// What `tmpshim sweep` is to do.
-pub(crate) fn sweep(matches: &ArgMatches) -> sweep::Options {
-    sweep::Options { dry: matches.get_flag("dry-run"), json: matches.get_flag("json"), state: state(matches) }
-}
-
-/// What `tmpshim ps` is to do.
-pub(crate) fn ps(matches: &ArgMatches) -> ps::Options {
-    ps::Options { json: matches.get_flag("json"), state: state(matches) }
-}
-
-fn state(matches: &ArgMatches) -> Option<PathBuf> {
-    matches.get_one::<PathBuf>("state-dir").cloned()
-}
-
-fn run_command() -> Command {
     Command::new("run")
         .about("Run a program, see to its temporary files and directories, and end as it ends")
         .override_usage("tmpshim run [OPTIONS] [--] PROGRAM [ARGS]...")
@@ -189,6 +86,24 @@ fn run_command() -> Command {
         )
 }
 
+/// What `tmpshim run` is to do.
+pub(crate) fn parsed(matches: &ArgMatches) -> Run {
+    let settings = TABLE.iter().filter_map(|setting| {
+        let value = matches.get_one::<OsString>(setting.flag)?;
+        Some((setting.variable, value.clone()))
+    });
+    let program = matches.get_many::<OsString>("program").expect("clap requires it").cloned();
+    let engine = match matches.get_one::<String>("engine").map(String::as_str) {
+        Some("auto") => Engine::Auto,
+        Some("notify") => Engine::Notify,
+        _ => Engine::Preload,
+    };
+    let killable = !matches.get_flag("without-wait-killable");
+    let name = matches.get_one::<OsString>("arg0").cloned();
+    let best_effort = matches.get_flag("best-effort");
+    Run { engine, best_effort, killable, name, settings: settings.collect(), program: program.collect() }
+}
+
 /// The flag of a setting.
 fn flag(setting: &'static Setting) -> Arg {
     let name = match setting.values {
@@ -231,42 +146,15 @@ fn accepted(setting: &'static Setting, value: OsString) -> Result<OsString, Stri
     }
 }
 
-/// The file of `tmpshim library`.
-pub(crate) fn output(matches: &ArgMatches) -> &Path {
-    matches.get_one::<PathBuf>("output").expect("clap requires it")
-}
-
-/// What `tmpshim run` is to do.
-pub(crate) fn run(matches: &ArgMatches) -> Run {
-    let settings = TABLE.iter().filter_map(|setting| {
-        let value = matches.get_one::<OsString>(setting.flag)?;
-        Some((setting.variable, value.clone()))
-    });
-    let program = matches.get_many::<OsString>("program").expect("clap requires it").cloned();
-    let engine = match matches.get_one::<String>("engine").map(String::as_str) {
-        Some("auto") => Engine::Auto,
-        Some("notify") => Engine::Notify,
-        _ => Engine::Preload,
-    };
-    let killable = !matches.get_flag("without-wait-killable");
-    let name = matches.get_one::<OsString>("arg0").cloned();
-    let best_effort = matches.get_flag("best-effort");
-    Run { engine, best_effort, killable, name, settings: settings.collect(), program: program.collect() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arguments::command as whole;
 
     fn parse(line: &[&str]) -> Result<Run, String> {
         let words = ["tmpshim", "run"].iter().chain(line);
-        let matches = command().try_get_matches_from(words).map_err(|error| error.to_string())?;
-        Ok(run(matches.subcommand_matches("run").unwrap()))
-    }
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        command().debug_assert();
+        let matches = whole().try_get_matches_from(words).map_err(|error| error.to_string())?;
+        Ok(parsed(matches.subcommand_matches("run").unwrap()))
     }
 
     #[test]
