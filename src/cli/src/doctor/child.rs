@@ -24,6 +24,9 @@ use crate::signals::{Set, block, restore};
 /// How long it may say nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is said of one that says nothing for so long.
+const SILENCE: &str = "does not answer";
+
 /// How long it has to end, once it was told to.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -80,6 +83,10 @@ impl Drop for Undisturbed {
 pub(super) fn look<T: DeserializeOwned>(subject: &mut Subject, work: impl FnOnce(&mut Teller)) -> Vec<T> {
     let mut more = Vec::new();
     if let Err(why) = attend(subject, work, &mut more) {
+        if why.starts_with(SILENCE) {
+            subject
+                .cure(Cure::advice("its server hangs, and so will programs there: look at the server, or the network"));
+        }
         subject.find(Finding::new(Name::Answer, Verdict::CouldNotTell, why));
     }
     more
@@ -172,7 +179,7 @@ fn listen<T: DeserializeOwned>(
 /// Ends a silent process, if it can be ended.
 fn give_up(child: Pid) -> String {
     let _ = kill_process(child, Signal::TERM);
-    let silence = format!("does not answer (for {} s)", PATIENCE.as_secs());
+    let silence = format!("{SILENCE} (for {} s)", PATIENCE.as_secs());
     if ended(child, GRACE).is_some() {
         return silence;
     }

@@ -161,7 +161,7 @@ impl Look<'_> {
             verdict = closed(self.context);
             error = Some(errno::name(refused));
             let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-            found = format!("{found}: user {user}, group {group} may make no files here ({})", errno::said(refused));
+            found = format!("{found}: user {user}, group {group} may make no files here: {}", errno::said(refused));
         } else if is_for_all && !is_sticky {
             verdict = Verdict::Beware;
             found += ": everybody may remove everybody's files (no sticky bit)";
@@ -278,8 +278,20 @@ impl Look<'_> {
         }
     }
 
+    /// What programs do by themselves, tmpshim leaves to them.
+    fn breaks(&self, trouble: &Trouble, teller: &mut Teller) {
+        let is_full = matches!(trouble, Trouble::Refused(Refused { error: Errno::NOSPC | Errno::DQUOT, .. }));
+        if !is_full {
+            teller.cure(Cure::new(
+                "what unlinks a file and goes on using it fails here with tmpshim, too; let it use another directory:",
+                format!("TMPDIR=DIRECTORY {}", self.context.program),
+            ));
+        }
+    }
+
     fn unlinked(&self, known: &Survey, teller: &mut Teller) {
-        teller.find(match tries::unlinked(self.fd()) {
+        let tried = tries::unlinked(self.fd());
+        teller.find(match &tried {
             Ok(()) => match tries::survey(self.fd(), known) {
                 Unlinked::Hides => {
                     let how = "works; the server renames the file and removes that name when it is closed";
@@ -287,8 +299,11 @@ impl Look<'_> {
                 }
                 _ => Finding::well(Name::Unlinked, "works").with("works"),
             },
-            Err(trouble) => failure(Name::Unlinked, &trouble).with("breaks"),
+            Err(trouble) => failure(Name::Unlinked, trouble).with("breaks"),
         });
+        if let Err(trouble) = tried {
+            self.breaks(&trouble, teller);
+        }
     }
 }
 

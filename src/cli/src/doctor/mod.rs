@@ -191,7 +191,7 @@ impl Doctor {
 
     fn program(&self, name: &OsString, path: PathBuf) -> Subject {
         let mut subject = Subject::new(Kind::Program, name.to_string_lossy(), None);
-        let target = program::Target { command: quoted_word(&name.to_string_lossy()), path, is_secure: None };
+        let target = program::Target { command: quoted_word(&name.to_string_lossy()), path, running: None };
         let _: Vec<()> = child::look(&mut subject, |teller| {
             program::look(&Outlook::own(), &target, &self.engines, teller);
         });
@@ -207,7 +207,8 @@ impl Doctor {
         let name = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let mut subject = Subject::new(Kind::Program, name.to_string_lossy(), Some(pid));
         let path = PathBuf::from(format!("/proc/{pid}/exe"));
-        let target = program::Target { command: facts.command.clone(), path, is_secure: Some(facts.is_secure) };
+        let running = program::Running { is_secure: facts.is_secure, is_helped: facts.is_helped.is_some() };
+        let target = program::Target { command: facts.command.clone(), path, running: Some(running) };
         let _: Vec<()> = child::look(&mut subject, |teller| match facts.outlook() {
             Ok(outlook) => program::look(&outlook, &target, &self.engines, teller),
             Err(why) => teller.find(Finding::new(Name::Answer, Verdict::CouldNotTell, why)),

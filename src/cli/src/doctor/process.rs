@@ -43,7 +43,11 @@ pub(super) fn look(pid: u32, teller: &mut Teller) {
         Ok(environment) => variables(&environment),
         Err(error) => {
             let error = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-            let why = "of another user's process only root is told; run tmpshim doctor as root";
+            let why = if rustix::process::geteuid().is_root() {
+                "this root has not the rights that it has: run tmpshim doctor outside of the container"
+            } else {
+                "of another user's process only root is told; run tmpshim doctor as root"
+            };
             return teller.find(Finding::refused(Name::Process, Verdict::CouldNotTell, error, why));
         }
     };

@@ -23,8 +23,16 @@ pub(super) struct Target {
     /// As the operator, or the process, calls it.
     pub(super) command: String,
     pub(super) path: PathBuf,
-    /// Of a running one: whether the kernel has marked it as one that gained rights.
-    pub(super) is_secure: Option<bool>,
+    pub(super) running: Option<Running>,
+}
+
+/// What is known of a program because it runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Running {
+    /// The kernel has marked it as one that gained rights.
+    pub(super) is_secure: bool,
+    /// tmpshim stands in for it already.
+    pub(super) is_helped: bool,
 }
 
 /// Why the library does not reach a program.
@@ -37,7 +45,7 @@ pub(super) fn look(outlook: &Outlook, target: &Target, engines: &Engines, teller
     if chain.len() > 1 {
         let names: Vec<_> = chain.iter().map(|path| path.display().to_string()).collect();
         teller.find(Finding::note(Name::File, format!("script: {}", names.join(" → "))).with(names));
-    } else if target.is_secure.is_none() {
+    } else if target.running.is_none() {
         let path = target.path.display().to_string();
         teller.find(Finding::note(Name::File, path.clone()).with(vec![path]));
     }
@@ -57,7 +65,7 @@ pub(super) fn look(outlook: &Outlook, target: &Target, engines: &Engines, teller
     };
     let libc = Libc::of(&binary, outlook);
     describe(&binary, libc.as_ref(), teller);
-    let is_secure = rights(last, target.is_secure, teller);
+    let is_secure = rights(last, target.running.map(|running| running.is_secure), teller);
     let library = by_library(&kind, &binary, libc.as_ref(), is_secure);
     reach(target, &kind, library, is_secure, engines, teller);
 }
@@ -182,9 +190,13 @@ fn reach(
     teller.find(find(Name::Library, library.map_err(|NotReached(why)| why)));
     teller.find(find(Name::Supervisor, supervisor));
     let command = &target.command;
+    if target.running.is_some_and(|running| running.is_helped) {
+        return;
+    }
     if is_reached {
-        let why = if by_library { "O_TMPFILE opens and mkdtemp directories:" } else { "O_TMPFILE opens:" };
-        teller.cure(Cure::new(why, format!("{} run -- {command}", engines.command)));
+        let again = if target.running.is_some() { "start it again, for" } else { "for" };
+        let what = if by_library { "O_TMPFILE opens and mkdtemp directories" } else { "O_TMPFILE opens" };
+        teller.cure(Cure::new(format!("{again} {what}:"), format!("{} run -- {command}", engines.command)));
         if let Some(preload) = engines.preload.as_ref().filter(|_| by_library) {
             teller.cure(Cure::new("or by the library alone:", format!("{preload} {command}")));
         }
