@@ -9,7 +9,9 @@ mod demo;
 mod elf;
 mod embedded;
 mod failure;
+mod install;
 mod library;
+mod metrics;
 mod ps;
 mod run;
 mod signals;
@@ -44,6 +46,8 @@ fn command(arguments: Vec<OsString>) -> Result<u8, Failure> {
         Some(("run", matches)) => run::run(arguments::run::parsed(matches)),
         Some(("sweep", matches)) => sweep::sweep(&arguments::sweep::parsed(matches)),
         Some(("ps", matches)) => ps::ps(&arguments::ps::parsed(matches)),
+        Some(("metrics", matches)) => metrics::metrics(arguments::metrics::parsed(matches)),
+        Some(("install", matches)) => install::install(arguments::install::directory(matches)),
         Some(("library", matches)) => library::write(arguments::library::output(matches)),
         Some(("demo", _)) => demo::demo(),
         _ => unreachable!("clap requires one of these"),

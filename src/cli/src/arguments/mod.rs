@@ -1,7 +1,10 @@
 //! The command line: parsed to plain data here, acted upon elsewhere. One file a subcommand: `command` is its parser,
 //! `parsed` makes the data.
 
+mod every;
+pub(crate) mod install;
 pub(crate) mod library;
+pub(crate) mod metrics;
 pub(crate) mod ps;
 pub(crate) mod run;
 mod state;
@@ -19,7 +22,9 @@ pub(crate) fn command() -> Command {
         .subcommand(run::command())
         .subcommand(sweep::command())
         .subcommand(ps::command())
+        .subcommand(metrics::command())
         .subcommand(library::command())
+        .subcommand(install::command())
         .subcommand(
             Command::new("demo")
                 .about("Show both problems and both cures on this machine, in half a minute, and leave nothing behind")

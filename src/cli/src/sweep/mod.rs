@@ -1,11 +1,14 @@
 //! `tmpshim sweep`: removes what programs have left that were killed, or could not clean up themselves (D5, D6, T5).
 
+mod again;
+mod host;
 pub(crate) mod mounts;
 pub(crate) mod report;
 pub(crate) mod sweeper;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -24,12 +27,26 @@ pub(crate) struct Options {
     pub(crate) json: bool,
     /// Only this state directory.
     pub(crate) state: Option<PathBuf>,
+    /// Again and again, with so much time in between.
+    pub(crate) every: Option<Duration>,
+    /// In the mount namespace of process 1.
+    pub(crate) host: bool,
 }
 
 /// Sweeps; exit status 1 where something had to be left.
 pub(crate) fn sweep(options: &Options) -> Result<u8, Failure> {
+    if options.host {
+        host::enter()?;
+    }
+    match options.every {
+        Some(every) => again::again(every, || once(options)),
+        None => once(options),
+    }
+}
+
+fn once(options: &Options) -> Result<u8, Failure> {
     let mounts = OnceCell::new();
-    let mut report = Report::new(options.json, options.dry);
+    let mut report = Report::new(options.json, options.dry, options.every.is_some());
     each_directory(options.state.as_deref(), &mut |found| match found {
         Found::Own(directory) => {
             let uid = rustix::process::geteuid().as_raw();
