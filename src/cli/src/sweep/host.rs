@@ -29,7 +29,7 @@ pub(super) fn enter() -> Result<(), Failure> {
         return Err(cannot(&why, "set hostPID: true in the pod, in place of shareProcessNamespace"));
     }
     let privilege = "run as root, with the capabilities SYS_ADMIN, SYS_CHROOT and SYS_PTRACE, not confined by AppArmor or \
-                     SELinux (deploy/daemonset.yaml)";
+                     SELinux (deploy/node/daemonset.yaml)";
     let refused = |error: io::Error| cannot(&error, privilege);
     // Where /proc is ours, process 1 in it is the first of our PID namespace; this asks the kernel itself.
     let namespace =
