@@ -61,7 +61,7 @@ pub fn append(log: Log<'_>, line: &[u8]) {
     let to = match log {
         Log::None => return,
         // SAFETY: only written to; where the program has closed it, the write fails.
-        Log::Stderr => unsafe { sys::borrow(2) },
+        Log::Stream(stream) => unsafe { sys::borrow(stream) },
         Log::File(path) => {
             let mut text = Text::<PATH_MAX>::new();
             let Some(path) = text.push(path).as_c_str() else { return };

@@ -2,7 +2,10 @@
 //! `parsed` makes the data.
 
 pub(crate) mod doctor;
+mod every;
+pub(crate) mod install;
 pub(crate) mod library;
+pub(crate) mod metrics;
 pub(crate) mod ps;
 pub(crate) mod run;
 mod state;
@@ -21,7 +24,9 @@ pub(crate) fn command() -> Command {
         .subcommand(doctor::command())
         .subcommand(sweep::command())
         .subcommand(ps::command())
+        .subcommand(metrics::command())
         .subcommand(library::command())
+        .subcommand(install::command())
         .subcommand(
             Command::new("demo")
                 .about("Show both problems and both cures on this machine, in half a minute, and leave nothing behind")
