@@ -15,6 +15,7 @@ mod run;
 mod signals;
 mod state;
 mod sweep;
+mod texts;
 
 use std::ffi::{CStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStringExt;
@@ -45,6 +46,8 @@ fn command(arguments: Vec<OsString>) -> Result<u8, Failure> {
         Some(("sweep", matches)) => sweep::sweep(&arguments::sweep::parsed(matches)),
         Some(("ps", matches)) => ps::ps(&arguments::ps::parsed(matches)),
         Some(("library", matches)) => library::write(arguments::library::output(matches)),
+        Some(("man", matches)) => texts::man(arguments::man::parsed(matches)),
+        Some(("completions", matches)) => texts::completions(arguments::completions::parsed(matches)),
         Some(("demo", _)) => demo::demo(),
         _ => unreachable!("clap requires one of these"),
     }

@@ -1,7 +1,9 @@
 //! The command line: parsed to plain data here, acted upon elsewhere. One file a subcommand: `command` is its parser,
 //! `parsed` makes the data.
 
+pub(crate) mod completions;
 pub(crate) mod library;
+pub(crate) mod man;
 pub(crate) mod ps;
 pub(crate) mod run;
 mod state;
@@ -20,6 +22,8 @@ pub(crate) fn command() -> Command {
         .subcommand(sweep::command())
         .subcommand(ps::command())
         .subcommand(library::command())
+        .subcommand(man::command())
+        .subcommand(completions::command())
         .subcommand(
             Command::new("demo")
                 .about("Show both problems and both cures on this machine, in half a minute, and leave nothing behind")
