@@ -32,16 +32,8 @@ pub(crate) enum Reach {
 impl Reach {
     /// Looks at the program that `name` stands for.
     pub(crate) fn of(name: &OsStr) -> Self {
-        let Some(mut path) = find(name, env::var_os("PATH").as_deref()) else { return Self::Full };
-        for _ in 0..=SCRIPTS {
-            match elf::probe(&path) {
-                Ok(Kind::Script(interpreter)) => path = interpreter,
-                Ok(kind) => return Self::of_kind(&kind, path),
-                // Executable and not readable: such a program is no less preloaded, and nothing more can be known.
-                Err(_) => break,
-            }
-        }
-        Self::Full
+        // Executable and not readable: such a program is no less preloaded, and nothing more can be known.
+        look_at(name).map_or(Self::Full, |(kind, path)| Self::of_kind(&kind, path))
     }
 
     fn of_kind(kind: &Kind, path: PathBuf) -> Self {
@@ -66,6 +58,24 @@ impl Reach {
         let path = path.display();
         Some(format!("{path} {what}: {effect}, and it runs as it would without tmpshim (--engine notify may reach it)"))
     }
+}
+
+/// The loader of the program that `name` stands for.
+pub(crate) fn loader(name: &OsStr) -> Option<PathBuf> {
+    if let (Kind::Dynamic { loader, .. }, _) = look_at(name)? { Some(loader) } else { None }
+}
+
+/// What kind of file is executed in the end, and which.
+fn look_at(name: &OsStr) -> Option<(Kind, PathBuf)> {
+    let mut path = find(name, env::var_os("PATH").as_deref())?;
+    for _ in 0..=SCRIPTS {
+        match elf::probe(&path) {
+            Ok(Kind::Script(interpreter)) => path = interpreter,
+            Ok(kind) => return Some((kind, path)),
+            Err(_) => break,
+        }
+    }
+    None
 }
 
 /// Where execvp(3) finds `name`.
