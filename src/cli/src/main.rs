@@ -18,6 +18,7 @@ mod run;
 mod signals;
 mod state;
 mod sweep;
+mod texts;
 
 use std::ffi::{CStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStringExt;
@@ -51,6 +52,8 @@ fn command(arguments: Vec<OsString>) -> Result<u8, Failure> {
         Some(("metrics", matches)) => metrics::metrics(arguments::metrics::parsed(matches)),
         Some(("install", matches)) => install::install(arguments::install::directory(matches)),
         Some(("library", matches)) => library::write(arguments::library::output(matches)),
+        Some(("man", matches)) => texts::man(arguments::man::parsed(matches)),
+        Some(("completions", matches)) => texts::completions(arguments::completions::parsed(matches)),
         Some(("demo", _)) => demo::demo(),
         _ => unreachable!("clap requires one of these"),
     }

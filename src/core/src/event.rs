@@ -135,7 +135,7 @@ impl Event<'_> {
 
 /// What a line says: the event and its detail by turns, in the order in which `line` numbers them. One text, because
 /// the library would have to hold a relocated pointer to each of many.
-const WORDS: &[u8] = b"stood-in
+pub const WORDS: &[u8] = b"stood-in
 unlinked
 stood-in
 hidden name kept

@@ -315,7 +315,7 @@ impl<'a> Settings<'a> {
 }
 
 /// Programs that exist to make a directory and leave it to somebody else (D8).
-const HAND_OVER: &[u8] = b"mktemp:gmktemp:tempfile:mkdtemp:systemd-tmpfiles:mkdir:install";
+pub const HAND_OVER: &[u8] = b"mktemp:gmktemp:tempfile:mkdtemp:systemd-tmpfiles:mkdir:install";
 
 #[cfg(test)]
 mod tests {

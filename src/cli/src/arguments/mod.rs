@@ -1,10 +1,12 @@
 //! The command line: parsed to plain data here, acted upon elsewhere. One file a subcommand: `command` is its parser,
 //! `parsed` makes the data.
 
+pub(crate) mod completions;
 pub(crate) mod doctor;
 mod every;
 pub(crate) mod install;
 pub(crate) mod library;
+pub(crate) mod man;
 pub(crate) mod metrics;
 pub(crate) mod ps;
 pub(crate) mod run;
@@ -27,6 +29,8 @@ pub(crate) fn command() -> Command {
         .subcommand(metrics::command())
         .subcommand(library::command())
         .subcommand(install::command())
+        .subcommand(man::command())
+        .subcommand(completions::command())
         .subcommand(
             Command::new("demo")
                 .about("Show both problems and both cures on this machine, in half a minute, and leave nothing behind")
