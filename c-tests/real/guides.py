@@ -24,7 +24,8 @@ import tomllib
 from pathlib import Path
 
 # Transcripts are `console`. What else a reader might type is `sh`. The rest is to be read.
-LANGUAGES = {"console", "sh", "text", "json", "ini", "yaml", "toml", "Dockerfile", "rust", "c", "diff"}
+SETUP = "setup"
+LANGUAGES = {SETUP, "console", "sh", "text", "json", "ini", "yaml", "toml", "Dockerfile", "rust", "c", "diff"}
 PROGRAMS = {"apt", "apt-get", "cargo", "cp", "curl", "docker", "dpkg", "install", "kubectl", "ls", "podman", "python3", "rm", "rpm"}
 PROGRAMS |= {"runc", "systemctl", "tar", "tmpshim", "dist/tmpshim", "scripts/build", "scripts/dist", "scripts/test"}
 PATIENCE = 60
@@ -38,13 +39,15 @@ class Block:
 
 
 def blocks(page):
-    """The fenced blocks of a page. In a list item they are indented."""
+    """The fenced blocks of a page, which are indented in a list item, and the comments with what makes the trouble."""
     block, indent = None, ""
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         fence = re.fullmatch(r"( *)```(\S*)", line)
-        if block is None and fence:
+        if block is None and line == "<!-- setup":
+            block, indent = Block(page, number, SETUP), ""
+        elif block is None and fence:
             block, indent = Block(page, number, fence[2]), fence[1]
-        elif block is not None and fence:
+        elif block is not None and (line == "-->" if block.language == SETUP else fence):
             yield block
             block = None
         elif block is not None:
@@ -132,7 +135,7 @@ def unlisted(repository, listed):
                 yield f"{where}: a block of the language '{block.language}'; known are {', '.join(sorted(LANGUAGES))}"
             if block.language == "console" and not (block.lines and block.lines[0].startswith("$ ")):
                 yield f"{where}: a transcript begins with a command, '$ …'"
-            if block.language == "sh" or (block.language not in {"console", "Dockerfile"} and looks_typed(block)):
+            if block.language == "sh" or (block.language not in {SETUP, "console", "Dockerfile"} and looks_typed(block)):
                 entry = (name, block.lines[0] if block.lines else "")
                 if (name, "*") in listed:
                     entry = (name, "*")
@@ -196,6 +199,7 @@ class Shell:
         )
         os.close(reader)
         self.heard = b""
+        self.status = None
 
     def run(self, command):
         """What it printed, or None if it did not come to its end."""
@@ -208,7 +212,8 @@ class Shell:
             if not heard:
                 return None
             self.heard += heard
-        before, _, self.heard = self.heard.split(b"\0", 2)
+        before, status, self.heard = self.heard.split(b"\0", 2)
+        self.status = int(status)
         return before.decode(errors="replace")
 
     def end(self):
@@ -224,18 +229,36 @@ def told(title, lines):
     return "\n".join([f"  {title}:", *(f"    {line}" for line in lines[:60] or ["(nothing)"])])
 
 
+def set_up(shell, block):
+    """What is wrong, or nothing."""
+    printed = shell.run("\n".join(["( set -e", *block.lines, ")"]))
+    if printed is not None and shell.status == 0:
+        return None
+    lines = (printed if printed is not None else shell.heard.decode(errors="replace")).splitlines()
+    return f"{block.page}:{block.number}: what makes the trouble fails\n{told('printed', lines)}"
+
+
+def show(shell, block):
+    """The first thing that is not as the block says, or nothing."""
+    for number, typed, shown in commands(block):
+        printed = shell.run(typed)
+        lines = (printed if printed is not None else shell.heard.decode(errors="replace")).splitlines()
+        if printed is None or not matches(shown, lines):
+            verdict = "does not end" if printed is None else "does not print what the page shows"
+            what = f"{block.page}:{number}: {verdict}\n{told('command', typed.splitlines())}"
+            return f"{what}\n{told('the page', shown)}\n{told('printed', lines)}"
+    return None
+
+
 def run(page, command):
     """The first thing that is not as the page says, or nothing: what comes after it rests on it."""
     shell = Shell(command)
+    tries = {SETUP: set_up, "console": show}
     try:
-        for block in (block for block in blocks(page) if block.language == "console"):
-            for number, typed, shown in commands(block):
-                printed = shell.run(typed)
-                lines = (printed if printed is not None else shell.heard.decode(errors="replace")).splitlines()
-                if printed is None or not matches(shown, lines):
-                    verdict = "does not end" if printed is None else "does not print what the page shows"
-                    what = f"{page}:{number}: {verdict}\n{told('command', typed.splitlines())}"
-                    return [f"{what}\n{told('the page', shown)}\n{told('printed', lines)}"]
+        for block in blocks(page):
+            wrong = tries[block.language](shell, block) if block.language in tries else None
+            if wrong:
+                return [wrong]
     finally:
         shell.end()
     return []

@@ -40,18 +40,18 @@ mount --rbind /dev dev
 mount -t tmpfs -o mode=1777 tmpfs dev/shm
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs var/tmp
-mount -t tmpfs -o mode=700 tmpfs root
-mkdir root/tmpshim
-cp -r "$root/reader/." root/tmpshim
+mount -t tmpfs -o mode=755 tmpfs srv
+mkdir srv/tmpshim
+cp -r "$root/reader/." srv/tmpshim
 rm -f usr/local/bin/tmpshim usr/local/lib/libtmpshim.so etc/ld.so.preload
 # Two pages begin with a machine that has no tmpshim; for the others it is installed.
 case $page in
     README.md | docs/incident.md) ;;
-    *) install -D -t usr/local/bin root/tmpshim/dist/tmpshim && install -D -m 644 -t usr/local/lib root/tmpshim/dist/libtmpshim.so ;;
+    *) install -D -t usr/local/bin srv/tmpshim/dist/tmpshim && install -D -m 644 -t usr/local/lib srv/tmpshim/dist/libtmpshim.so ;;
 esac
 pivot_root . .
 umount --lazy .
-cd /root/tmpshim
+cd /srv/tmpshim
 exec env -i HOME=/root USER=root LOGNAME=root LANG=C.UTF-8 TERM=dumb \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin bash --noprofile --norc -c '
     last=0
