@@ -29,6 +29,7 @@ LANGUAGES = {SETUP, "console", "sh", "text", "json", "ini", "yaml", "toml", "Doc
 PROGRAMS = {"apt", "apt-get", "cargo", "cp", "curl", "docker", "dpkg", "install", "kubectl", "ls", "podman", "python3", "rm", "rpm"}
 PROGRAMS |= {"runc", "systemctl", "tar", "tmpshim", "dist/tmpshim", "scripts/build", "scripts/dist", "scripts/test"}
 PATIENCE = 60
+LOG = '{"time":'
 
 
 class Block:
@@ -176,6 +177,14 @@ def commands(block):
     return [(number, "\n".join(command), shown) for number, command, shown in found]
 
 
+def as_shown(shown, printed):
+    """Whether a page shows what was printed. The supervisor writes its log while the program goes on, so the log's lines may
+    come anywhere between the program's."""
+    both = [([line for line in lines if line.startswith(LOG)], [line for line in lines if not line.startswith(LOG)])
+            for lines in (shown, printed)]
+    return all(matches(*pair) for pair in zip(*both))
+
+
 def matches(shown, printed):
     """Whether the lines printed are those shown."""
     if not shown:
@@ -203,7 +212,10 @@ class Shell:
 
     def run(self, command):
         """What it printed, or None if it did not come to its end."""
-        os.write(self.to_shell, command.encode() + b"\0")
+        try:
+            os.write(self.to_shell, command.encode() + b"\0")
+        except BrokenPipeError:
+            return None
         deadline = time.monotonic() + PATIENCE
         while self.heard.count(b"\0") < 2:
             left = deadline - time.monotonic()
@@ -243,7 +255,7 @@ def show(shell, block):
     for number, typed, shown in commands(block):
         printed = shell.run(typed)
         lines = (printed if printed is not None else shell.heard.decode(errors="replace")).splitlines()
-        if printed is None or not matches(shown, lines):
+        if printed is None or not as_shown(shown, lines):
             verdict = "does not end" if printed is None else "does not print what the page shows"
             what = f"{block.page}:{number}: {verdict}\n{told('command', typed.splitlines())}"
             return f"{what}\n{told('the page', shown)}\n{told('printed', lines)}"

@@ -70,17 +70,27 @@ left_inside() {
     done
 }
 
+# try_page PAGE: the namespace's name is written down by the first process in it.
+try_page() {
+    "$python" "$beside/guides.py" run "$repository" "$1" unshare --mount --propagation private -- \
+        bash -c 'readlink /proc/self/ns/mnt >"$1/namespace"; shift; exec "$@"' bash "$scratch" bash "$scratch/machine" "$scratch" "$directory" "$1"
+}
+
+# The control: a page that does not say what is printed is found out, with its line.
+printf '%s\n' 'A page.' '```console' '$ echo one; echo two' '...' 'two' '$ echo "$((1 + 1)) is two"' '[..] is three' '```' >"$scratch/lies.md"
+if try_page "$scratch/lies.md" 2>"$scratch/found"; then
+    fail "a page that shows what is not printed must be found out"
+fi
+[ ! -s "$scratch/overlay" ] || skip "no overlay of the root directory: $(head -c 300 "$scratch/overlay")"
+grep -q 'lies.md:6: does not print what the page shows' "$scratch/found" || fail "the line is not told: $(cat "$scratch/found")"
+
 failed=
 pages=${GUIDES:-$("$python" "$beside/guides.py" pages "$repository")}
 [ "$(wc -w <<<"$pages")" -ge 1 ] || fail "no page has a transcript"
 for page in $pages; do
     begun=$SECONDS
-    # The namespace's name is written down by the first process in it; a page may leave nobody in there.
-    if ! "$python" "$beside/guides.py" run "$repository" "$page" unshare --mount --propagation private -- \
-        bash -c 'readlink /proc/self/ns/mnt >"$1/namespace"; shift; exec "$@"' bash "$scratch" bash "$scratch/machine" "$scratch" "$directory" "$page"; then
-        [ ! -s "$scratch/overlay" ] || skip "no overlay of the root directory: $(head -c 300 "$scratch/overlay")"
-        failed="$failed $page"
-    fi
+    try_page "$page" || failed="$failed $page"
+    # A page may leave nobody behind.
     deadline=$((SECONDS + 10))
     while left=$(left_inside "$(cat "$scratch/namespace")") && [ -n "$left" ] && [ "$SECONDS" -le "$deadline" ]; do
         sleep 0.05
