@@ -1,17 +1,14 @@
-"""Holds the guides to what they say.
+"""Runs the transcripts of a guide.
 
-usage: guides.py check REPOSITORY LIST
+usage: guides.py pages REPOSITORY
        guides.py run REPOSITORY PAGE COMMAND...
-       guides.py pages REPOSITORY
 
-check: every link leads somewhere, every file and test that is named in backquotes is there, and every block that a reader
-would type is either a transcript that `run` tries or stands in LIST (guides.toml) with the reason why it is not.
+pages: prints the pages that have transcripts.
 
 run: COMMAND is a shell that takes commands from descriptor 3, each ended by a NUL, and after each prints a NUL, the exit
 status and a NUL. All transcripts of PAGE go through it, in their order. In what a page shows, a line `...` stands for any
-lines, and `[..]` for anything within a line.
-
-pages: prints the pages that have transcripts.
+lines, and `[..]` for anything within a line. What makes the trouble that a page is about stands in a comment, `<!-- setup`,
+its commands, `-->`, which must succeed.
 """
 
 import os
@@ -20,14 +17,9 @@ import select
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
-# Transcripts are `console`. What else a reader might type is `sh`. The rest is to be read.
 SETUP = "setup"
-LANGUAGES = {SETUP, "console", "sh", "text", "json", "ini", "yaml", "toml", "Dockerfile", "rust", "c", "diff"}
-PROGRAMS = {"apt", "apt-get", "cargo", "cp", "curl", "docker", "dpkg", "install", "kubectl", "ls", "podman", "python3", "rm", "rpm"}
-PROGRAMS |= {"runc", "systemctl", "tar", "tmpshim", "dist/tmpshim", "scripts/build", "scripts/dist", "scripts/test"}
 PATIENCE = 60
 LOG = '{"time":'
 
@@ -59,109 +51,6 @@ def blocks(page):
 
 def markdown(repository):
     return [*sorted(repository.glob("*.md")), *sorted((repository / "docs").glob("*.md"))]
-
-
-# What `check` looks at.
-
-
-def anchors(page):
-    """What the headings of a page are called in links, as GitHub calls them."""
-    inside = False
-    for line in page.read_text(encoding="utf-8").splitlines():
-        if line.lstrip().startswith("```"):
-            inside = not inside
-        elif not inside and re.match(r"#+ ", line):
-            title = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", line.lstrip("# ")).strip().lower()
-            yield re.sub(r"[^\w\- ]", "", title).replace(" ", "-")
-
-
-def prose(page):
-    """(line number, text) of what stands outside of blocks."""
-    inside = False
-    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
-        if line.lstrip().startswith("```"):
-            inside = not inside
-        elif not inside:
-            yield number, line
-
-
-def dead_links(page):
-    for number, line in prose(page):
-        for target in re.findall(r"\]\(([^)\s]+)\)", line):
-            if re.match(r"[a-z]+:", target):
-                continue
-            path, _, anchor = target.partition("#")
-            leads_to = (page.parent / path).resolve() if path else page
-            if not leads_to.exists():
-                yield f"{page}:{number}: {target}: there is no such file"
-            elif anchor and anchor not in set(anchors(leads_to)):
-                yield f"{page}:{number}: {target}: there is no such heading"
-
-
-def known_names(repository):
-    """Names of tests: functions of the Rust tests, programs and scripts of the matrix."""
-    names = set()
-    for source in [*repository.glob("src/**/*.rs"), *repository.glob("c-tests/harness/src/*.rs")]:
-        names |= set(re.findall(r"\bfn (\w+)\(", source.read_text(encoding="utf-8")))
-    for kind in ("programs", "real"):
-        names |= {path.stem for path in (repository / "c-tests" / kind).iterdir()}
-    return names
-
-
-def wrong_names(repository, page, names):
-    """What is named as a proof and is not there. Only files of the rooms that the repository has, and names like d6_links."""
-    for number, line in prose(page):
-        for quoted in re.findall(r"`([^`]+)`", line):
-            if re.fullmatch(r"(src|c-tests|scripts|deploy|docs)/[\w./-]+", quoted):
-                if not (repository / quoted).exists():
-                    yield f"{page}:{number}: {quoted}: there is no such file"
-            elif re.fullmatch(r"[dst]\d?_[a-z0-9_]+", quoted) and quoted not in names:
-                yield f"{page}:{number}: {quoted}: there is no such test"
-
-
-def looks_typed(block):
-    first = next((line for line in block.lines if line.strip()), "")
-    words = first.removeprefix("$ ").removeprefix("sudo ").split(" ")
-    return first.startswith("$ ") or bool(words and words[0] in PROGRAMS and len(words) > 1)
-
-
-def unlisted(repository, listed):
-    """Blocks that a reader would type and that nobody tries, unless they stand in the list, and what stands there in vain."""
-    used = set()
-    for page in markdown(repository):
-        name = str(page.relative_to(repository))
-        for block in blocks(page):
-            where = f"{page}:{block.number}"
-            if block.language not in LANGUAGES:
-                yield f"{where}: a block of the language '{block.language}'; known are {', '.join(sorted(LANGUAGES))}"
-            if block.language == "console" and not (block.lines and block.lines[0].startswith("$ ")):
-                yield f"{where}: a transcript begins with a command, '$ …'"
-            if block.language == "sh" or (block.language not in {SETUP, "console", "Dockerfile"} and looks_typed(block)):
-                entry = (name, block.lines[0] if block.lines else "")
-                if (name, "*") in listed:
-                    entry = (name, "*")
-                if entry not in listed:
-                    yield f"{where}: '{entry[1]}' is neither a transcript (console) nor listed with a reason in guides.toml"
-                used.add(entry)
-    for page, begins in sorted(set(listed) - used):
-        yield f"guides.toml: {page} has no block any more that begins with '{begins}'"
-
-
-def check(repository, list_of_reasons):
-    entries = tomllib.loads(Path(list_of_reasons).read_text(encoding="utf-8"))["not_run"]
-    listed = {(entry["page"], entry["begins"]): entry["why"] for entry in entries}
-    wrong = [f"guides.toml: {page}, '{begins}': no reason" for (page, begins), why in listed.items() if not why.strip()]
-    names = known_names(repository)
-    for page in markdown(repository):
-        wrong += dead_links(page)
-        if page.name in {"ARCHITECTURE.md", "CHANGELOG.md"}:
-            continue
-        wrong += wrong_names(repository, page, names)
-    wrong += unlisted(repository, listed)
-    return wrong
-
-
-# What `run` does.
 
 
 def commands(block):
@@ -279,15 +168,15 @@ def run(page, command):
 def main():
     mode, repository, *rest = sys.argv[1:]
     repository = Path(repository).resolve()
-    os.chdir(repository)
     if mode == "pages":
         pages = (page for page in markdown(repository) if any(block.language == "console" for block in blocks(page)))
         print(*(page.relative_to(repository) for page in pages), sep="\n")
         return
-    wrong = check(repository, rest[0]) if mode == "check" else run(repository / rest[0], rest[1:])
+    wrong = run(repository / rest[0], rest[1:])
     for line in wrong:
         print(line.replace(f"{repository}/", ""), file=sys.stderr)
     sys.exit(bool(wrong))
 
 
-main()
+if __name__ == "__main__":
+    main()

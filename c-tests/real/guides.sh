@@ -13,7 +13,16 @@ beside=$(dirname -- "$(realpath -- "$0")")
 repository=$(realpath -- "$beside/../..")
 "$python" -c 'import tomllib' 2>/dev/null || skip "needs Python 3.11 or newer"
 
-"$python" "$beside/guides.py" check "$repository" "$beside/guides.toml" || fail "the pages are not in order, see above"
+# Nothing may be written beside the scripts.
+export PYTHONDONTWRITEBYTECODE=1
+# The control: what is wrong with a page is found, each with its line.
+mkdir -p "$scratch/wrong/c-tests/programs" "$scratch/wrong/c-tests/real"
+printf '%s\n' '[a](b.md) [c](#d)' '`src/nowhere.rs` `d9_nothing`' '```sh' 'rm -r /' '```' >"$scratch/wrong/README.md"
+printf '%s\n' '[[not_run]]' 'page = "README.md"' 'begins = "nothing"' 'why = "x"' >"$scratch/wrong/list"
+run "$python" "$beside/guides_check.py" "$scratch/wrong" "$scratch/wrong/list"
+equal "what is wrong with a page; $(seen)" "README.md:1: README.md:1: README.md:2: README.md:2: README.md:3: guides.toml: " \
+    "$(grep -oE '^[a-zA-Z.]+:([0-9]+:)? ' "$scratch/err" | tr -d '\n')"
+"$python" "$beside/guides_check.py" "$repository" "$beside/guides.toml" || fail "the pages are not in order, see above"
 
 # What the reader has after scripts/build, in the directory in which the shell starts.
 mkdir -p "$scratch/reader/dist"
