@@ -1,6 +1,7 @@
 //! `tmpshim sweep`: removes what programs have left that were killed, or could not clean up themselves (D5, D6, T5).
 
 pub(crate) mod mounts;
+pub(crate) mod piled;
 pub(crate) mod report;
 pub(crate) mod sweeper;
 
@@ -24,10 +25,15 @@ pub(crate) struct Options {
     pub(crate) json: bool,
     /// Only this state directory.
     pub(crate) state: Option<PathBuf>,
+    /// What no journal tells of (`--match`), and nothing else.
+    pub(crate) piled: Option<piled::Request>,
 }
 
 /// Sweeps; exit status 1 where something had to be left.
 pub(crate) fn sweep(options: &Options) -> Result<u8, Failure> {
+    if let Some(request) = &options.piled {
+        return piled::sweep(request, options.dry, options.json);
+    }
     let mounts = OnceCell::new();
     let mut report = Report::new(options.json, options.dry);
     each_directory(options.state.as_deref(), &mut |found| match found {

@@ -28,6 +28,10 @@ pub(crate) struct Mounts {
     /// Those of which only the path is known that its namespace gives them.
     unplaced: Vec<Placed>,
     descriptions: Vec<Description>,
+    /// Of all namespaces: no two mounts of a machine have the same id.
+    by_id: HashMap<u64, Mount>,
+    /// Mount points, as seen from our root, of filesystems whose server may be asked when a path only leads there.
+    remote: Vec<Vec<u8>>,
 }
 
 /// A line of `/proc/PID/mountinfo` (proc(5)).
@@ -39,6 +43,8 @@ struct Mount {
     root: Vec<u8>,
     point: Vec<u8>,
     kind: Vec<u8>,
+    /// Of the filesystem, not of the mount.
+    options: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -87,6 +93,10 @@ impl Mounts {
             let by_id: HashMap<u64, &Mount> = table.iter().map(|mount| (mount.id, mount)).collect();
             for mount in &table {
                 let path = joined(root.as_os_str().as_bytes(), &mount.point);
+                mounts.by_id.entry(mount.id).or_insert_with(|| mount.clone());
+                if matches!(mount.kind.as_slice(), b"nfs" | b"nfs4" | b"9p" | b"cifs" | b"smb3" | b"ceph" | b"afs") {
+                    mounts.remote.push(path.clone());
+                }
                 let at = by_id.get(&mount.parent).filter(|above| above.id != mount.id);
                 let at = at.and_then(|above| Some((above.device.clone(), above.place(&mount.point)?)));
                 if path == b"/" || at.is_some() && placed.contains(&(namespace, mount.id)) {
@@ -145,6 +155,42 @@ impl Mounts {
         };
         let mount = by_id.or_else(by_path)?;
         Some((mount.device.clone(), mount.place(&real)?))
+    }
+
+    /// The device that a mount shows, in the kernel's numbers and not in those of stat(2), which btrfs and overlayfs make
+    /// up.
+    pub(crate) fn device(&self, mount: u64) -> Option<u64> {
+        number(&self.by_id.get(&mount)?.device)
+    }
+
+    /// Whether to look at `path`, one of those that `/proc/PID/cwd` and its kin have, may mean to wait for a server.
+    pub(crate) fn is_remote(&self, path: &[u8]) -> bool {
+        self.remote.iter().any(|point| below(path, point).is_some())
+    }
+
+    /// The names in a directory that are mounted somewhere else, or hold what is: by a bind mount, for one.
+    pub(crate) fn sources(&self, parent: &[u8]) -> HashMap<Vec<u8>, String> {
+        let Some((device, place)) = self.place(parent) else { return HashMap::new() };
+        let found = self.by_id.values().filter(|mount| mount.device == device).filter_map(|mount| {
+            let rest = below(&mount.root, &place)?;
+            let name = rest.split(|&byte| byte == b'/').next().filter(|name| !name.is_empty())?;
+            let point = String::from_utf8_lossy(&mount.point);
+            Some((name.to_vec(), format!("it, or a part of it, is mounted on {point}")))
+        });
+        found.collect()
+    }
+
+    /// The directories that overlay filesystems are made of, as whoever mounted them wrote it.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = Vec<u8>> {
+        let overlays = self.by_id.values().filter(|mount| mount.kind == b"overlay");
+        let options = overlays.flat_map(|mount| mount.options.split(|&byte| byte == b','));
+        let values = options.filter_map(|option| {
+            let end = option.iter().position(|&byte| byte == b'=')?;
+            let is_layer =
+                matches!(&option[..end], b"lowerdir" | b"lowerdir+" | b"datadir+" | b"upperdir" | b"workdir");
+            is_layer.then(|| &option[end + 1..])
+        });
+        values.flat_map(|value| value.split(|&byte| byte == b':')).filter(|path| !path.is_empty()).map(<[u8]>::to_vec)
     }
 
     /// What is mounted at or below `name` in a directory, for people.
@@ -207,12 +253,20 @@ fn line(line: &[u8]) -> Option<Mount> {
     let number = |field: &[u8]| str::from_utf8(field).ok()?.parse().ok();
     let (id, parent) = (number(fields.next()?)?, number(fields.next()?)?);
     let (device, root, point) = (fields.next()?.to_vec(), plain(fields.next()?), plain(fields.next()?));
-    let kind = fields.skip_while(|field| *field != b"-").nth(1)?.to_vec();
-    Some(Mount { id, parent, device, root, point, kind })
+    let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+    let kind = fields.next()?.to_vec();
+    let options = fields.nth(1).map(plain).unwrap_or_default();
+    Some(Mount { id, parent, device, root, point, kind, options })
+}
+
+/// `major:minor` as one number.
+fn number(device: &[u8]) -> Option<u64> {
+    let (major, minor) = str::from_utf8(device).ok()?.split_once(':')?;
+    Some(rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// Space, tab, newline and backslash are written as a backslash and three octal digits.
-fn plain(field: &[u8]) -> Vec<u8> {
+pub(crate) fn plain(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&byte, after)) = rest.split_first() {
@@ -249,6 +303,7 @@ mod tests {
             root: b"/srv/data".to_vec(),
             point: b"/mnt/a b".to_vec(),
             kind: b"ext4".to_vec(),
+            options: b"rw".to_vec(),
         };
         assert_eq!(table[2], expected);
         assert!(parse(b"1 2\nx y z\n\n1 2 3:4 / / rw").is_empty());

@@ -72,10 +72,18 @@ pub(crate) struct Counts {
     pub(crate) left: u64,
     /// Journals of programs that live.
     pub(crate) living: u64,
+    /// Matched, and not to be removed: in use, too young, not empty. Only with `--match`.
+    #[serde(skip_serializing_if = "is_none", default)]
+    pub(crate) skipped: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Line {
-    fn new(event: What, path: &Path) -> Self {
+    pub(super) fn new(event: What, path: &Path) -> Self {
         let path = Some(path.to_string_lossy().into_owned());
         let (program, journal, why) = (None, None, None);
         Self { event, path, kind: None, program, pid: None, uid: None, journal, why, counts: None }
@@ -123,13 +131,13 @@ impl Line {
         let path = shown(self.path.as_deref()?);
         let why = shown(self.why.as_deref().unwrap_or_default());
         let by = match (&self.program, self.pid) {
-            (Some(program), Some(pid)) => format!("made by {}, process {pid}", shown(program)),
+            (Some(program), Some(pid)) => format!(" (made by {}, process {pid})", shown(program)),
             _ => String::new(),
         };
         Some(match self.event {
-            What::Removed => format!("removed {path} ({by})"),
-            What::WouldRemove => format!("would remove {path} ({by})"),
-            What::Skipped => format!("skipped {path} ({by}): {why}"),
+            What::Removed => format!("removed {path}{by}"),
+            What::WouldRemove => format!("would remove {path}{by}"),
+            What::Skipped => format!("skipped {path}{by}: {why}"),
             What::Left => format!("left {path}: {why}"),
             What::Living | What::Summary => return None,
         })
@@ -149,10 +157,19 @@ pub(crate) fn shown(text: &str) -> String {
     plain
 }
 
+/// What is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Journals,
+    /// What was shown beforehand, and so is not to be told again to people.
+    Plan,
+}
+
 /// Where the lines go.
 pub(crate) struct Report {
     json: bool,
     dry: bool,
+    of: Of,
     output: BufWriter<Stdout>,
     /// A person reads along: every line at once.
     is_terminal: bool,
@@ -165,19 +182,33 @@ impl Report {
     pub(crate) fn new(json: bool, dry: bool) -> Self {
         let is_terminal = stdout().is_terminal();
         let output = BufWriter::with_capacity(64 * 1024, stdout());
-        Self { json, dry, output, is_terminal, counts: Counts::default(), progress: Progress::new(), written: Ok(()) }
+        let (counts, progress) = (Counts::default(), Progress::new());
+        Self { json, dry, of: Of::Journals, output, is_terminal, counts, progress, written: Ok(()) }
+    }
+
+    /// One of things that are shown beforehand: skipped ones are none that had to be left.
+    pub(crate) fn planned(json: bool, dry: bool) -> Self {
+        Self { of: Of::Plan, ..Self::new(json, dry) }
+    }
+
+    /// Text for people, at once.
+    pub(crate) fn say(&mut self, text: &str) {
+        let written = self.output.write_all(text.as_bytes()).and_then(|()| self.output.flush());
+        self.note(written);
+    }
+
+    /// Counts a thing, and tells programs of it. People have seen it in the plan.
+    pub(crate) fn tell_programs(&mut self, line: &Line) {
+        if self.json {
+            self.tell(line);
+        } else {
+            self.count(line);
+        }
     }
 
     /// Writes a line. That it cannot be written is no reason to stop sweeping, and is said at the end.
     pub(crate) fn tell(&mut self, line: &Line) {
-        match (line.event, line.kind) {
-            (What::Removed | What::WouldRemove, Some(Kind::File)) => self.counts.files += 1,
-            (What::Removed | What::WouldRemove, _) => self.counts.directories += 1,
-            (What::Skipped | What::Left, _) => self.counts.left += 1,
-            (What::Living, _) => self.counts.living += 1,
-            (What::Summary, _) => {}
-        }
-        self.progress.advance(self.counts.directories + self.counts.files);
+        self.count(line);
         let text = if self.json { serde_json::to_string(line).ok() } else { line.text() };
         let (output, is_terminal) = (&mut self.output, self.is_terminal);
         let Some(text) = text else { return };
@@ -186,6 +217,18 @@ impl Report {
             written = writeln!(output, "{text}").and_then(|()| if is_terminal { output.flush() } else { Ok(()) });
         });
         self.note(written);
+    }
+
+    fn count(&mut self, line: &Line) {
+        match (line.event, line.kind) {
+            (What::Removed | What::WouldRemove, Some(Kind::File)) => self.counts.files += 1,
+            (What::Removed | What::WouldRemove, _) => self.counts.directories += 1,
+            (What::Skipped, _) if self.of == Of::Plan => self.counts.skipped += 1,
+            (What::Skipped | What::Left, _) => self.counts.left += 1,
+            (What::Living, _) => self.counts.living += 1,
+            (What::Summary, _) => {}
+        }
+        self.progress.advance(self.counts.directories + self.counts.files);
     }
 
     fn note(&mut self, written: io::Result<()>) {
@@ -201,7 +244,7 @@ impl Report {
             let line = Line { path: None, counts: Some(self.counts), ..Line::new(What::Summary, Path::new("")) };
             writeln!(self.output, "{}", serde_json::to_string(&line).unwrap_or_default())
         } else {
-            writeln!(self.output, "{}", summary(self.counts, self.dry))
+            writeln!(self.output, "{}", summary(self.counts, self.dry, self.of))
         };
         self.note(written);
         let flushed = self.output.flush();
@@ -214,7 +257,7 @@ impl Report {
     }
 }
 
-fn summary(counts: Counts, dry: bool) -> String {
+fn summary(counts: Counts, dry: bool, of: Of) -> String {
     let some = |count: u64, one: &str, more: &str| match count {
         1 => format!("1 {one}"),
         count => format!("{count} {more}"),
@@ -222,7 +265,14 @@ fn summary(counts: Counts, dry: bool) -> String {
     let done = if dry { "to be removed" } else { "removed" };
     let (directories, files) =
         (some(counts.directories, "directory", "directories"), some(counts.files, "hidden file", "hidden files"));
-    let mut text = format!("{done}: {directories}, {files}");
+    // Hidden files stand in journals, which a plan has nothing to do with.
+    let mut text = match of {
+        Of::Plan => format!("{done}: {directories}"),
+        Of::Journals => format!("{done}: {directories}, {files}"),
+    };
+    if counts.skipped > 0 {
+        let _ = write!(text, "; skipped: {}", counts.skipped);
+    }
     if counts.left > 0 {
         let _ = write!(text, "; left: {}", counts.left);
     }
@@ -301,10 +351,12 @@ mod tests {
 
     #[test]
     fn the_summary_counts() {
-        let counts = Counts { directories: 1, files: 2, left: 3, living: 1 };
+        let counts = Counts { directories: 1, files: 2, left: 3, living: 1, skipped: 0 };
         let expected =
             "removed: 1 directory, 2 hidden files; left: 3; 1 living program with something of its own (tmpshim ps)";
-        assert_eq!(summary(counts, false), expected);
-        assert_eq!(summary(Counts::default(), true), "to be removed: 0 directories, 0 hidden files");
+        assert_eq!(summary(counts, false, Of::Journals), expected);
+        assert_eq!(summary(Counts::default(), true, Of::Journals), "to be removed: 0 directories, 0 hidden files");
+        let counts = Counts { directories: 4711, left: 1, skipped: 12, ..Counts::default() };
+        assert_eq!(summary(counts, false, Of::Plan), "removed: 4711 directories; skipped: 12; left: 1");
     }
 }

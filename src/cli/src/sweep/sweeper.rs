@@ -249,7 +249,7 @@ pub(crate) fn describe(refusal: Refusal) -> String {
 }
 
 /// Why a thing stays, and what to do.
-fn why(stuck: Stuck) -> String {
+pub(crate) fn why(stuck: Stuck) -> String {
     match stuck {
         Stuck::Mounted => "something is mounted at or below it; unmount it and sweep again".to_owned(),
         Stuck::OtherNamespace => {
