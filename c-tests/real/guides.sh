@@ -52,7 +52,8 @@ mount -t tmpfs -o mode=1777 tmpfs var/tmp
 mount -t tmpfs -o mode=755 tmpfs srv
 mkdir srv/tmpshim
 cp -r "$root/reader/." srv/tmpshim
-rm -f usr/local/bin/tmpshim usr/local/lib/libtmpshim.so etc/ld.so.preload
+# Nor is it a container, whatever marks this one bears.
+rm -f usr/local/bin/tmpshim usr/local/lib/libtmpshim.so etc/ld.so.preload .dockerenv
 # Two pages begin with a machine that has no tmpshim; for the others it is installed.
 case $page in
     README.md | docs/incident.md) ;;
