@@ -85,7 +85,7 @@ impl Plan {
             let _ = writeln!(text, "skipped {}: {why}", HumanCount(*count));
             for line in lines {
                 let path = shown(line.path.as_deref().unwrap_or_default());
-                let told = line.why.as_deref().filter(|told| *told != why).map(|told| shown(told));
+                let told = line.why.as_deref().filter(|told| *told != why).map(shown);
                 let told = told.map(|told| format!(": {}", told.strip_prefix("in use: ").unwrap_or(&told)));
                 let _ = writeln!(text, "  {path}{}", told.unwrap_or_default());
             }
