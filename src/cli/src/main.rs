@@ -6,6 +6,7 @@
 
 mod arguments;
 mod demo;
+mod doctor;
 mod elf;
 mod embedded;
 mod failure;
@@ -42,6 +43,7 @@ fn command(arguments: Vec<OsString>) -> Result<u8, Failure> {
     let matches = arguments::command().try_get_matches_from(arguments).unwrap_or_else(|error| error.exit());
     match matches.subcommand() {
         Some(("run", matches)) => run::run(arguments::run::parsed(matches)),
+        Some(("doctor", matches)) => doctor::doctor(&arguments::doctor::parsed(matches)),
         Some(("sweep", matches)) => sweep::sweep(&arguments::sweep::parsed(matches)),
         Some(("ps", matches)) => ps::ps(&arguments::ps::parsed(matches)),
         Some(("library", matches)) => library::write(arguments::library::output(matches)),

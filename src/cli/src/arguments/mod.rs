@@ -1,6 +1,7 @@
 //! The command line: parsed to plain data here, acted upon elsewhere. One file a subcommand: `command` is its parser,
 //! `parsed` makes the data.
 
+pub(crate) mod doctor;
 pub(crate) mod library;
 pub(crate) mod ps;
 pub(crate) mod run;
@@ -17,6 +18,7 @@ pub(crate) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(run::command())
+        .subcommand(doctor::command())
         .subcommand(sweep::command())
         .subcommand(ps::command())
         .subcommand(library::command())

@@ -49,8 +49,8 @@ pub(crate) fn command() -> Command {
              (of tmpshim's own, or it could not be removed, and it stays), living (a journal in use) or summary; and, \
              where they apply, \"path\", \"kind\" (directory or file), \"program\", \"pid\", \"uid\", \"journal\", \"why\"; \
              the summary has \"counts\" of \"directories\", \"files\", \"left\", \"living\" and, with --match, \"skipped\".\n\n\
-             Exit codes: 0 all is done, also where there was nothing to do, or, with --match, where what stays is in \
-             use, too young or not empty; 1 something had to be left, or nothing was done because nobody said yes; 2 \
+             Exit codes: 0 all is done, also where there was nothing to do, or, with --match, where all that stays \
+             is skipped (in use or perhaps so, too young, not empty, another user's); 1 something had to be left, or nothing was done because nobody said yes; 2 \
              wrong usage.",
         )
 }

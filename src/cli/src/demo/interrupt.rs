@@ -21,11 +21,6 @@ impl Interrupt {
         Self { before: signals::block(Set::of(&ENDING)), seen: Cell::new(None) }
     }
 
-    /// What was blocked before: programs are started with it.
-    pub(super) fn mask(&self) -> Set {
-        self.before
-    }
-
     /// The first of them that has come.
     pub(super) fn seen(&self) -> Option<i32> {
         if self.seen.get().is_none() {

@@ -63,7 +63,7 @@ fn play(interrupt: &Interrupt) -> Result<Seen, Failure> {
     let state = directory.path().join("state");
     let program = library::stage("legacy", LEGACY, 0o755, None)?;
     let seen = library::find(None).map(|library| {
-        let stage = Stage::new(&program.path, &library.path, state, interrupt.mask());
+        let stage = Stage::new(&program.path, &library.path, state);
         let mut seen = Seen::default();
         acts::all(&stage, directory.path(), interrupt, &mut seen);
         library.remove();

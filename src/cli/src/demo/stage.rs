@@ -28,7 +28,6 @@ pub(super) struct Stage {
     pub(super) legacy: PathBuf,
     library: PathBuf,
     state: PathBuf,
-    blocked: Set,
 }
 
 /// One start of one program.
@@ -51,8 +50,8 @@ pub(super) struct Ended {
 }
 
 impl Stage {
-    pub(super) fn new(legacy: &Path, library: &Path, state: PathBuf, blocked: Set) -> Self {
-        Self { legacy: legacy.to_path_buf(), library: library.to_path_buf(), state, blocked }
+    pub(super) fn new(legacy: &Path, library: &Path, state: PathBuf) -> Self {
+        Self { legacy: legacy.to_path_buf(), library: library.to_path_buf(), state }
     }
 
     /// Starts the program and waits for its end.
@@ -66,13 +65,15 @@ impl Stage {
         self.environment(&mut command, play.shim);
         // A group of its own: Ctrl-C is for the demo, which ends what it has started.
         command.process_group(0);
-        let (blocked, refuse) = (self.blocked, play.refuse);
+        let (refuse, signal) = (play.refuse, play.signal);
         // SAFETY: only system calls are made in the child, nothing is allocated.
         unsafe {
             command.pre_exec(move || {
                 // abort() must not leave a core file in the directory that is looked at.
                 setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-                signals::restore(blocked);
+                // A shell starts what it sends to the background with SIGINT ignored, and a program inherits that.
+                signal.into_iter().for_each(signals::default);
+                signals::restore(Set::of(&[]));
                 if refuse { refusal::refuse() } else { Ok(()) }
             });
         }

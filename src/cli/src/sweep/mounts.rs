@@ -169,13 +169,23 @@ impl Mounts {
     }
 
     /// The names in a directory that are mounted somewhere else, or hold what is: by a bind mount, for one.
+    /// Where it is not known which filesystem it is, all names in them.
     pub(crate) fn sources(&self, parent: &[u8]) -> HashMap<Vec<u8>, String> {
-        let Some((device, place)) = self.place(parent) else { return HashMap::new() };
+        let describe = |mount: &Mount| {
+            let point = String::from_utf8_lossy(&mount.point);
+            format!("it, or a part of it, is mounted on {point}")
+        };
+        let Some((device, place)) = self.place(parent) else {
+            let parts = self.by_id.values().flat_map(|mount| {
+                let parts = mount.root.split(|&byte| byte == b'/').filter(|part| !part.is_empty());
+                parts.map(move |part| (part.to_vec(), describe(mount)))
+            });
+            return parts.collect();
+        };
         let found = self.by_id.values().filter(|mount| mount.device == device).filter_map(|mount| {
             let rest = below(&mount.root, &place)?;
             let name = rest.split(|&byte| byte == b'/').next().filter(|name| !name.is_empty())?;
-            let point = String::from_utf8_lossy(&mount.point);
-            Some((name.to_vec(), format!("it, or a part of it, is mounted on {point}")))
+            Some((name.to_vec(), describe(mount)))
         });
         found.collect()
     }

@@ -30,8 +30,8 @@ struct Level {
 }
 
 /// The newest time below, and the bytes on disk.
-pub(super) fn look(below: &Below<'_, '_>, top: &Fd, uid: u32) -> Result<(u64, u64), Stay> {
-    let failed = |error: Errno| Stay::Failed(refused(error), Some(uid));
+pub(super) fn look(below: &Below<'_, '_>, top: &Fd) -> Result<(u64, u64), Stay> {
+    let failed = |error: Errno| Stay::Failed(refused(error));
     let (mut latest, mut bytes) = (0, 0);
     let mut levels = vec![Level { dir: Dir::read_from(top).map_err(failed)?, name: below.name.to_vec() }];
     while let Some(level) = levels.last_mut() {
@@ -62,11 +62,11 @@ pub(super) fn look(below: &Below<'_, '_>, top: &Fd, uid: u32) -> Result<(u64, u6
         latest = latest.max(time);
         bytes += seen.stx_blocks * 512;
         if kind == FileType::Directory
-            && let Some(child) = below.enter(directory, &name, seen.stx_uid, uid)?
+            && let Some(child) = below.enter(directory, &name, seen.stx_uid)?
         {
             if levels.len() >= DEEPEST {
                 let why = format!("it is more than {DEEPEST} levels deep; look at it, and remove it by hand (rm -r)");
-                return Err(Stay::Failed(why, Some(uid)));
+                return Err(Stay::Failed(why));
             }
             levels.push(Level { dir: Dir::read_from(child).map_err(failed)?, name: name.into_bytes() });
         }
@@ -85,7 +85,7 @@ impl Below<'_, '_> {
     }
 
     /// Opens a directory below; nothing where it is gone, or is this user's own and cannot be read.
-    fn enter(&self, directory: impl AsFd, name: &CStr, uid: u32, top: u32) -> Result<Option<Fd>, Stay> {
+    fn enter(&self, directory: impl AsFd, name: &CStr, uid: u32) -> Result<Option<Fd>, Stay> {
         match open_at(directory, name, OFlags::RDONLY) {
             Ok(child) => Ok(Some(child)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
@@ -94,7 +94,7 @@ impl Below<'_, '_> {
             Err(Errno::ACCESS) if uid == self.judge.euid() => Ok(None),
             Err(error) => {
                 let what = format!("a directory below it, of user {uid}: {}; sweep as root", text(error));
-                Err(Stay::Failed(what, Some(top)))
+                Err(Stay::Failed(what))
             }
         }
     }

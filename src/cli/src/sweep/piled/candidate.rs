@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, Statx, StatxFlags, flock, statx};
 use rustix::io::Errno;
 use tmpshim_core::fd::{Fd, openat, openat2};
-use tmpshim_core::identity::{self, Identity};
+use tmpshim_core::identity::{self, Identity, Seen};
 use tmpshim_core::listing::each_name;
 
 use super::below::{self, Below};
@@ -30,13 +30,21 @@ pub(super) enum Stay {
     InUse(String),
     Mounted(String),
     /// Another user's, where only one user's are meant.
-    Owner(u32),
+    Owner,
     /// Users may have it in use whose processes cannot be looked at.
     Shared,
     Young,
     NotEmpty,
-    /// It cannot be looked at, why, and what to do; whose it is.
-    Failed(String, Option<u32>),
+    /// It cannot be looked at or removed, why, and what to do.
+    Failed(String),
+}
+
+/// A directory that stays.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) why: Stay,
+    /// Whose it is, once that is known.
+    pub(super) uid: Option<u32>,
 }
 
 /// What for it is looked at.
@@ -59,6 +67,16 @@ pub(super) struct Looked {
     pub(super) bytes: u64,
     /// Locked as long as this lives.
     lock: Fd,
+}
+
+/// A directory that is open to be looked at.
+struct Open {
+    fd: Fd,
+    /// And not only named by the descriptor.
+    can_read: bool,
+    seen: Seen,
+    device: Option<u64>,
+    touch: Touch,
 }
 
 /// What is known of this machine, and what was asked for.
@@ -98,28 +116,34 @@ impl<'a> Judge<'a> {
         name: &CStr,
         expected: Option<&Identity>,
         touch: Touch,
-    ) -> Result<Looked, Stay> {
+    ) -> Result<Looked, Kept> {
+        let unknown = |why| Kept { why, uid: None };
         let around = self.surroundings.entry(place.index).or_insert_with(|| place.surroundings(&self.mounts));
         // Before it is touched: whatever serves a mount may not answer.
         if let Some(mounted) = around.mounted(&self.mounts, name) {
-            return Err(Stay::Mounted(mounted));
+            return Err(unknown(Stay::Mounted(mounted)));
         }
         let device = around.device;
-        let (fd, can_read) = open(&place.fd, name)?;
-        let seen = identity::of(fd.as_fd()).map_err(|error| Stay::Failed(refused(error), None))?;
+        let (fd, can_read) = open(&place.fd, name).map_err(unknown)?;
+        let seen = identity::of(fd.as_fd()).map_err(|error| unknown(Stay::Failed(refused(error))))?;
         if !seen.is_directory() || expected.is_some_and(|expected| seen.identity != *expected) {
-            return Err(Stay::Gone);
+            return Err(unknown(Stay::Gone));
         }
         if seen.identity.mount != place.identity.mount {
-            return Err(Stay::Mounted("something is mounted on it".to_owned()));
+            return Err(unknown(Stay::Mounted("something is mounted on it".to_owned())));
         }
+        let open = Open { fd, can_read, seen, device, touch };
+        self.examine_open(open, &place.join(name), name).map_err(|why| Kept { why, uid: Some(seen.uid) })
+    }
+
+    fn examine_open(&self, open: Open, path: &Path, name: &CStr) -> Result<Looked, Stay> {
+        let Open { fd, can_read, seen, device, touch } = open;
         let is_root = self.euid == 0;
         let wanted = self.request.owner.or((!is_root).then_some(self.euid));
         if wanted.is_some_and(|wanted| wanted != seen.uid) {
-            return Err(Stay::Owner(seen.uid));
+            return Err(Stay::Owner);
         }
         let file = File { device: seen.identity.device, mounted: device, inode: seen.identity.inode };
-        let path = place.join(name);
         let user = self.in_use.path(path.as_os_str().as_bytes()).or_else(|| self.in_use.file(file));
         if let Some(user) = user {
             return Err(Stay::InUse(user.describe()));
@@ -130,7 +154,7 @@ impl<'a> Judge<'a> {
         if can_read && is_locked(&fd, touch) {
             return Err(Stay::InUse("somebody has it locked (flock)".to_owned()));
         }
-        let times = times(&fd, c"").map_err(|error| Stay::Failed(refused(error), Some(seen.uid)))?;
+        let times = times(&fd, c"").map_err(|error| Stay::Failed(refused(error)))?;
         let mut looked = Looked { identity: seen.identity, uid: seen.uid, newest: newest(&times), bytes: 0, lock: fd };
         if self.is_young(looked.newest) {
             return Err(Stay::Young);
@@ -142,7 +166,7 @@ impl<'a> Judge<'a> {
         // One of this user's own that cannot be read is made readable when it is removed; what is in it is known by path.
         if can_read {
             let below = Below { judge: self, device, mount: seen.identity.mount, name: name.to_bytes() };
-            let (newest, bytes) = below::look(&below, &looked.lock, looked.uid)?;
+            let (newest, bytes) = below::look(&below, &looked.lock)?;
             looked.newest = looked.newest.max(newest);
             looked.bytes = bytes;
         }
@@ -164,10 +188,12 @@ impl<'a> Judge<'a> {
     /// root never sees others' processes; root may enter anything, and is trusted not to.
     fn may_be_in_use_unseen(&self, uid: u32, mode: u32) -> bool {
         let unseen = &self.in_use.unseen;
-        if self.euid == 0 && unseen.processes == 0 {
-            return false;
+        let is_closed = mode & 0o077 == 0;
+        if self.euid == 0 {
+            unseen.processes > 0 && (!is_closed || unseen.users.contains(&uid))
+        } else {
+            !is_closed || uid != self.euid
         }
-        mode & 0o077 != 0 || self.euid == 0 && unseen.users.contains(&uid)
     }
 }
 
@@ -188,7 +214,7 @@ impl Stay {
             Self::Gone => "not there any more".to_owned(),
             Self::InUse(_) => "in use".to_owned(),
             Self::Mounted(_) => "mounted on, or somewhere else".to_owned(),
-            Self::Owner(_) => "of another user".to_owned(),
+            Self::Owner => "of another user".to_owned(),
             Self::Shared => {
                 "a process that cannot be looked at may use it; sweep as root, with CAP_SYS_PTRACE".to_owned()
             }
@@ -197,14 +223,16 @@ impl Stay {
                 format!("changed less than {age} ago (--older-than), or in the future")
             }
             Self::NotEmpty => "not empty; --contents takes them with what is in them".to_owned(),
-            Self::Failed(why, _) => why.clone(),
+            Self::Failed(why) => why.clone(),
         }
     }
+}
 
+impl Kept {
     pub(super) fn line(&self, path: &Path, request: &Request) -> Line {
-        let why = Some(self.why(request));
-        let uid = if let Self::Owner(uid) = self { Some(*uid) } else { None };
-        Line { kind: Some(Kind::Directory), why, uid, ..Line::new(What::Skipped, path) }
+        let event = if matches!(self.why, Stay::Failed(_)) { What::Left } else { What::Skipped };
+        let why = Some(self.why.why(request));
+        Line { kind: Some(Kind::Directory), why, uid: self.uid, ..Line::new(event, path) }
     }
 }
 
@@ -214,11 +242,11 @@ fn open(place: &Fd, name: &CStr) -> Result<(Fd, bool), Stay> {
         Ok(fd) => Ok((fd, true)),
         Err(Errno::ACCESS) => match open_at(place, name, OFlags::PATH) {
             Ok(fd) => Ok((fd, false)),
-            Err(error) => Err(Stay::Failed(refused(error), None)),
+            Err(error) => Err(Stay::Failed(refused(error))),
         },
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Err(Stay::Gone),
         Err(Errno::XDEV) => Err(Stay::Mounted("something is mounted on it".to_owned())),
-        Err(error) => Err(Stay::Failed(refused(error), None)),
+        Err(error) => Err(Stay::Failed(refused(error))),
     }
 }
 

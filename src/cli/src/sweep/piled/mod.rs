@@ -16,7 +16,7 @@ mod request;
 
 pub(crate) use request::{Glob, Request};
 
-use candidate::{Judge, Stay, Touch};
+use candidate::{Judge, Kept, Stay, Touch};
 use interrupt::Interrupt;
 use place::Place;
 use plan::Plan;
@@ -98,15 +98,15 @@ fn look(place: &Place, request: &Request, judge: &mut Judge<'_>, plan: &mut Plan
     for name in names {
         match judge.examine(place, &name, None, Touch::Look) {
             Ok(looked) => plan.add(place.index, name, &looked),
-            Err(Stay::Gone) => {}
-            Err(Stay::Failed(why, uid)) => {
-                let line = Line { uid, ..Line::left(&place.join(&name), why) };
-                report.tell(&line);
-            }
-            Err(stay) => {
-                let line = stay.line(&place.join(&name), request);
-                plan.skip(&stay, request, line.clone());
-                report.tell_programs(&line);
+            Err(Kept { why: Stay::Gone, .. }) => {}
+            Err(kept) => {
+                let line = kept.line(&place.join(&name), request);
+                if line.event == What::Left {
+                    report.tell(&line);
+                } else {
+                    report.tell_programs(&line);
+                    plan.skip(kept.why.group(request), line);
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use indicatif::{HumanBytes, HumanCount};
 use tmpshim_core::identity::Identity;
 
-use super::candidate::{Looked, Stay};
+use super::candidate::Looked;
 use super::in_use::Unseen;
 use super::owner;
 use super::place::Place;
@@ -50,8 +50,8 @@ impl Plan {
         self.found.push(Found { place, name, identity, uid, newest, bytes });
     }
 
-    pub(super) fn skip(&mut self, stay: &Stay, request: &Request, line: Line) {
-        let (count, lines) = self.skipped.entry(stay.group(request)).or_default();
+    pub(super) fn skip(&mut self, group: String, line: Line) {
+        let (count, lines) = self.skipped.entry(group).or_default();
         *count += 1;
         if lines.len() < FEW {
             lines.push(line);

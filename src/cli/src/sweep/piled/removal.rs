@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use tmpshim_core::remove::{Outcome, Remover};
 
-use super::candidate::{Judge, Stay, Touch};
+use super::candidate::{Judge, Kept, Stay, Touch};
 use super::interrupt::Interrupt;
 use super::place::Place;
 use super::plan::{Found, Plan};
@@ -48,7 +48,8 @@ fn one(
     remover: &mut Remover,
     report: &mut Report,
 ) {
-    let stay = match judge.examine(place, &found.name, Some(&found.identity), Touch::Remove) {
+    let path = place.join(&found.name);
+    let why = match judge.examine(place, &found.name, Some(&found.identity), Touch::Remove) {
         // Locked until it is gone.
         Ok(looked) => {
             let contents = judge.request.contents;
@@ -56,18 +57,13 @@ fn one(
                 Outcome::Removed => return report.tell_programs(&found.line(What::Removed, places)),
                 Outcome::NotThere => Stay::Gone,
                 Outcome::NotEmpty => Stay::NotEmpty,
-                Outcome::Stuck(stuck) => Stay::Failed(why(stuck), Some(found.uid)),
+                Outcome::Stuck(stuck) => Stay::Failed(why(stuck)),
             }
         }
-        Err(stay) => stay,
+        Err(kept) => kept.why,
     };
-    match stay {
-        // Its program, or somebody else, was quicker.
-        Stay::Gone => {}
-        Stay::Failed(why, _) => report.tell(&Line { why: Some(why), ..found.line(What::Left, places) }),
-        stay => {
-            let why = Some(stay.why(judge.request));
-            report.tell(&Line { why, ..found.line(What::Skipped, places) });
-        }
+    // Where it is gone its program, or somebody else, was quicker.
+    if !matches!(why, Stay::Gone) {
+        report.tell(&Kept { why, uid: Some(found.uid) }.line(&path, judge.request));
     }
 }

@@ -1,0 +1,141 @@
+//! Which engines are to be had here: tried, not read from a version number.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::thread::CapabilitySet;
+use serde::{Deserialize, Serialize};
+use tmpshim_supervise::filter::{self, Watch};
+use tmpshim_supervise::install;
+
+use super::child::{Teller, Undisturbed};
+use super::directory::quoted;
+use super::finding::{Finding, Name, Verdict};
+use crate::run::library;
+use crate::run::program::find;
+
+/// Where the library is put by those who have none yet.
+const USUAL: &str = "/usr/local/lib/libtmpshim.so";
+
+/// What was found out.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Engines {
+    /// How this command is to be called: by its name where a shell finds it.
+    pub(super) command: String,
+    /// How a command line begins that preloads the library.
+    pub(super) preload: Option<String>,
+    /// Why there can be no supervisor.
+    pub(super) no_supervisor: Option<String>,
+    /// A supervisor would take the rights that set-uid programs gain.
+    pub(super) costs_rights: bool,
+    /// One is above the doctor itself.
+    pub(super) is_supervised: bool,
+    /// A seccomp filter is on the doctor itself.
+    pub(super) is_filtered: bool,
+}
+
+impl Default for Engines {
+    /// Nothing known.
+    fn default() -> Self {
+        Self {
+            command: "tmpshim".to_owned(),
+            preload: None,
+            no_supervisor: Some("it was not found out".to_owned()),
+            costs_rights: false,
+            is_supervised: false,
+            is_filtered: false,
+        }
+    }
+}
+
+fn command() -> String {
+    let own = std::env::current_exe().ok();
+    let found = find("tmpshim".as_ref(), std::env::var_os("PATH").as_deref());
+    let is_found = found.and_then(|path| path.canonicalize().ok()).is_some_and(|path| Some(path) == own);
+    match own.filter(|_| !is_found) {
+        Some(own) => quoted(&own),
+        None => "tmpshim".to_owned(),
+    }
+}
+
+/// Tries both.
+pub(super) fn look(teller: &mut Teller) -> Engines {
+    let mut engines = Engines {
+        command: command(),
+        no_supervisor: None,
+        is_supervised: install::is_supervised(),
+        is_filtered: seccomp_mode("self") == Some(2),
+        costs_rights: install::costs_new_privileges() && !rustix::thread::no_new_privs().unwrap_or(false),
+        ..Engines::default()
+    };
+    teller.find(supervisor(&mut engines));
+    let preload = library();
+    let has_any = engines.no_supervisor.is_none() || preload.is_ok();
+    let finding = match &preload {
+        Ok(Library { path, stays: true }) => {
+            Finding::well(Name::Library, format!("can be loaded, from {}", path.display()))
+        }
+        Ok(Library { path, .. }) => {
+            let place = path.parent().unwrap_or(path).parent().unwrap_or(path).display().to_string();
+            Finding::well(Name::Library, format!("can be loaded; tmpshim run puts it into {place}"))
+        }
+        Err(why) => Finding::new(Name::Library, missing(has_any), why),
+    };
+    teller.find(finding.with(preload.is_ok()));
+    let written = format!("{} library --output {USUAL} && LD_PRELOAD={USUAL}", engines.command);
+    engines.preload = preload.ok().map(|library| match library {
+        Library { path, stays: true } => format!("LD_PRELOAD={}", quoted(&path)),
+        Library { .. } => written,
+    });
+    engines
+}
+
+/// A missing engine is a failure only where the other one is missing, too.
+fn missing(has_any: bool) -> Verdict {
+    if has_any { Verdict::Beware } else { Verdict::WillFail }
+}
+
+fn supervisor(engines: &mut Engines) -> Finding {
+    if engines.is_supervised {
+        return Finding::well(Name::Supervisor, "one of tmpshim's is above this command already").with(true);
+    }
+    let watch = Watch { files: true, directories: false };
+    match install::probe(&filter::program(watch)) {
+        Ok(()) if engines.costs_rights => {
+            let found = "possible; without CAP_SYS_ADMIN set-uid programs below it gain no rights (no_new_privs)";
+            Finding::well(Name::Supervisor, found).with(true)
+        }
+        Ok(()) => Finding::well(Name::Supervisor, "possible").with(true),
+        Err(refusal) => {
+            let why = refusal.to_string();
+            engines.no_supervisor = Some(why.clone());
+            Finding::new(Name::Supervisor, Verdict::Beware, why).with(false)
+        }
+    }
+}
+
+struct Library {
+    path: PathBuf,
+    /// It lies there anyway.
+    stays: bool,
+}
+
+/// As `tmpshim run` does it. What was written is removed at once.
+fn library() -> Result<Library, String> {
+    let _undisturbed = Undisturbed::begin();
+    let staged = library::find(None).map_err(|failure| failure.to_string())?;
+    let path = staged.path.clone();
+    staged.remove();
+    Ok(Library { stays: Path::new(&path).exists(), path })
+}
+
+/// As `/proc/PID/status` tells it: 2 is a filter.
+pub(super) fn seccomp_mode(pid: &str) -> Option<u8> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Seccomp:"))?.trim().parse().ok()
+}
+
+/// Whether this process has a right.
+pub(super) fn has(capability: CapabilitySet) -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
+}
