@@ -120,6 +120,26 @@ fn s2_a_static_program_gets_its_files_and_exact_answers() {
 }
 
 #[test]
+fn s2_the_log_knows_programs_that_end_as_soon_as_they_are_answered() {
+    let Some(ground) = Ground::new() else { return };
+    let (source, program, log) = (ground.path("brief.c"), ground.path("brief"), ground.path("log"));
+    let text = "#define _GNU_SOURCE\n#include <fcntl.h>\nint main(int argc, char **argv)\n\
+                { return open(argv[argc - 1], O_TMPFILE | O_RDWR, 0600) < 0; }\n";
+    fs::write(&source, text).unwrap();
+    assert!(Command::new("gcc").args(["-static", "-o"]).arg(&program).arg(&source).status().unwrap().success());
+    // Who asks for the name after the answer is too late.
+    for _ in 0..60 {
+        let mut command = Command::new(TMPSHIM);
+        command.args(["run", "--engine", "notify", "--log"]).arg(&log).arg("--").arg(&program).arg(ground.mount());
+        assert!(command.status().unwrap().success());
+    }
+    let said = fs::read_to_string(&log).unwrap();
+    let named = said.lines().filter(|line| line.contains(r#""program":"brief","event":"stood-in""#));
+    assert_eq!((named.count(), said.lines().count()), (60, 60), "{said}");
+    ground.assert_empty();
+}
+
+#[test]
 fn s2_a_filesystem_with_o_tmpfile_is_used_as_it_is() {
     let Some(ground) = Ground::new() else { return };
     let program = ground.c_program();

@@ -386,6 +386,10 @@ impl Supervisor {
 
     /// Gives the answer, and says so on the log. What was done and did not reach the program because a signal took it away.
     pub(crate) fn respond(&self, id: u64, target: &Target, outcome: Outcome) -> Option<Interrupted> {
+        // Once it is answered, it may end, and nobody knows its name any more.
+        let is_logged = outcome.said.is_some() && self.settings.log != tmpshim_core::settings::Log::None;
+        let speaker =
+            is_logged.then(|| (target.status().map_or(target.thread, |status| status.process), target.program()));
         let mut interrupted = None;
         match outcome.answer {
             Answer::Native => self.listener.let_go(id),
@@ -406,26 +410,24 @@ impl Supervisor {
             },
         }
         if let Some((said, path)) = outcome.said {
-            self.say(target, said, &path);
+            self.say(said, &path, speaker);
         }
         interrupted
     }
 
-    fn say(&self, target: &Target, said: Said, path: &[u8]) {
+    /// `speaker`: process and name of the program, if there is a log.
+    fn say(&self, said: Said, path: &[u8], speaker: Option<(u32, Vec<u8>)>) {
         if matches!(said, Said::StoodIn(Made::Kept)) && !self.has_kept.swap(true, Ordering::Relaxed) {
             self.makers.wake();
         }
-        if self.settings.log == tmpshim_core::settings::Log::None {
-            return;
-        }
+        let Some((process, program)) = speaker else { return };
         let event = match said {
             Said::StoodIn(made) => Event::StoodIn { path, made },
             Said::CouldNotStandIn(error) => Event::CouldNotStandIn { path, error },
             Said::Published => Event::Published { path },
             Said::CouldNotPublish(error) => Event::CouldNotPublish { path, error },
         };
-        let process = target.status().map_or(target.thread, |status| status.process);
-        event.write(self.settings.log, process, &target.program());
+        event.write(self.settings.log, process, &program);
     }
 
     pub(crate) fn has_kept_files(&self) -> bool {
