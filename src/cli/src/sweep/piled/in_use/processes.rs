@@ -175,9 +175,8 @@ fn named(text: &[u8], cwd: Option<&[u8]>) -> impl Iterator<Item = Vec<u8>> {
     let parts = text.split(|&byte| byte == 0).filter(move |part| cwd.is_some() || !is_note(part));
     let words = parts.flat_map(|part| part.split(|byte| matches!(byte, b'=' | b':' | b',')));
     words.filter_map(move |word| match word {
-        [] | [b'/' | b'-'] => None,
+        [] | [b'/'] | [b'-', ..] => None,
         [b'/', ..] => Some(word.to_vec()),
-        [b'-', ..] => None,
         _ => {
             let word = word.strip_prefix(b"./").unwrap_or(word);
             cwd.map(|cwd| [cwd, b"/", word].concat())
