@@ -523,6 +523,37 @@ fn d6_root_takes_one_users_or_everybodys() {
 }
 
 #[test]
+fn d6_root_without_the_right_to_look_takes_only_what_no_unseen_process_can_use() {
+    const SOMEBODY: u32 = 470_011;
+    if !is_root("other users' processes") {
+        return;
+    }
+    let site = Site::new();
+    for (name, uid) in [("leak-used", NOBODY), ("leak-free", SOMEBODY), ("leak-open", SOMEBODY)] {
+        chown(site.leak(name), Some(uid), Some(uid)).unwrap();
+    }
+    open_permissions(&site.piled("leak-open"));
+    let mut holder = Command::new(tool("holder"));
+    holder.args(["waits", "/"]).current_dir("/").uid(NOBODY).gid(NOBODY);
+    let holder = Holder::start(&mut holder);
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]).arg(tool("tmpshim"));
+    command.args(["sweep", "--match", "leak-*", "--older-than", "0s", "--yes"]).arg(site.path("piled"));
+    command.env("TMPSHIM_STATE_DIR", site.path("state")).stdin(Stdio::null());
+    let output = within(&mut command);
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(site.names(), ["leak-open", "leak-used"], "{said}");
+    assert!(
+        said.contains("are taken, of users without such processes") && said.contains("with CAP_SYS_PTRACE"),
+        "{said}"
+    );
+    holder.end();
+    site.sweep(&[]);
+    assert!(site.names().is_empty());
+}
+
+#[test]
 fn d6_others_take_only_what_nobody_else_can_use() {
     if !is_root("another user") {
         return;
@@ -552,7 +583,10 @@ fn d6_others_take_only_what_nobody_else_can_use() {
     let said = text(&output);
     assert!(output.status.success(), "{said}");
     assert_eq!(site.names(), ["leak-full", "leak-open", "leak-root"], "{said}");
-    assert!(said.contains("cannot be looked at; only directories without permission for group and others"), "{said}");
+    assert!(
+        said.contains("only directories without permission for group and others are taken, of this user"),
+        "{said}"
+    );
     let output = run(&["--contents"]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(site.names(), ["leak-open", "leak-root"], "{}", text(&output));
