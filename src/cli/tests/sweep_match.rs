@@ -1,10 +1,10 @@
 //! `tmpshim sweep --match`: what piled up goes, and what anybody uses does not (D6).
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -91,8 +91,7 @@ impl Site {
     /// Makes an empty directory, as mkdtemp does.
     fn leak(&self, name: &str) -> PathBuf {
         let path = self.piled(name);
-        fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        DirBuilder::new().mode(0o700).create(&path).unwrap();
         path
     }
 
@@ -831,7 +830,7 @@ fn d6_everything_is_looked_at_again_after_the_answer() {
 fn d6_ctrl_c_stops_between_two_directories_and_what_was_done_is_told() {
     let site = Site::new_in(Path::new("/dev/shm"));
     for number in 0..30_000 {
-        fs::create_dir(site.piled(&format!("leak-{number}"))).unwrap();
+        site.leak(&format!("leak-{number}"));
     }
     let mut child = site.command(&["--older-than", "0s", "--yes", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -857,7 +856,7 @@ fn attack(site: &Site, number: usize, with_mounts: bool, stop: &AtomicBool, swap
     symlink(&canary, &link).unwrap();
     while !stop.load(Ordering::Relaxed) {
         // Each of these fails where the sweep was quicker.
-        let _ = fs::create_dir_all(sub.join("deep"));
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(sub.join("deep"));
         let _ = fs::write(sub.join("deep/file"), "x");
         let _ = fs::write(target.join("file"), "x");
         // The directory itself becomes a link and is itself again.
