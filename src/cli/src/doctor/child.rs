@@ -179,6 +179,8 @@ fn listen<T: DeserializeOwned>(
 /// Ends a silent process, if it can be ended.
 fn give_up(child: Pid) -> String {
     let _ = kill_process(child, Signal::TERM);
+    // Whose rights it has can have stopped it.
+    let _ = kill_process(child, Signal::CONT);
     let silence = format!("{SILENCE} (for {} s)", PATIENCE.as_secs());
     if ended(child, GRACE).is_some() {
         return silence;
