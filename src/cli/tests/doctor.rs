@@ -239,6 +239,23 @@ fn the_schema_names_what_can_be_found() {
 }
 
 #[test]
+fn what_the_document_about_the_document_shows() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/doctor-json.md")).unwrap();
+    let block = |kind: &str| {
+        let (_, rest) = page.split_once(&format!("```{kind}\n")).unwrap();
+        rest.split_once("```").unwrap().0.to_owned()
+    };
+    let example: Value = serde_json::from_str(&block("json")).unwrap();
+    assert!(validator().is_valid(&example));
+    if Command::new("jq").arg("--version").output().is_err() {
+        return eprintln!("not shown: it takes jq");
+    }
+    let path = format!("{}:{}", Path::new(TMPSHIM).parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let output = Command::new("sh").args(["-c", &block("sh")]).env("PATH", path).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("tmpfile "), "{output:?}");
+}
+
+#[test]
 fn without_arguments_it_looks_where_temporary_files_are_made() {
     let ground = Ground::new();
     let (temporary, current) = (ground.make("temporary"), ground.make("current"));
@@ -493,6 +510,38 @@ fn a_server_that_does_not_answer_holds_nobody_up_for_ever() {
 }
 
 #[test]
+fn a_server_that_stops_in_the_middle_is_cleaned_up_behind_when_it_goes_on() {
+    let Some(mut ground) = Ground::with_mounts(&["bindfs"]) else { return };
+    let (path, mut server) = stoppable(&mut ground);
+    let start = |_| command().arg(&path).stdout(Stdio::piped()).spawn().unwrap();
+    // Some have not begun, some are in the middle, some have ended.
+    let children: Vec<Child> = (0..16).map(start).collect();
+    signal(server.id(), libc::SIGSTOP);
+    let mut verdicts = HashSet::new();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(validator().is_valid(&document));
+        verdicts.insert(output.status.code());
+    }
+    signal(server.id(), libc::SIGCONT);
+    assert!(verdicts.is_subset(&HashSet::from([Some(1), Some(2)])) && verdicts.contains(&Some(2)), "{verdicts:?}");
+    let wanted = path.to_str().unwrap().as_bytes();
+    let is_ours =
+        |line: Vec<u8>| line.starts_with(TMPSHIM.as_bytes()) && line.windows(wanted.len()).any(|part| part == wanted);
+    eventually("those who waited have ended", || {
+        let lines =
+            fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        !lines.into_iter().any(is_ours)
+    });
+    assert_empty(&path);
+    assert_empty(&ground.path("backing"));
+    assert!(Command::new("umount").arg(&path).status().unwrap().success());
+    ground.mounts.clear();
+    server.wait().unwrap();
+}
+
+#[test]
 fn who_ends_it_in_the_middle_finds_nothing_left() {
     let Some(mut ground) = Ground::with_mounts(&["bindfs"]) else { return };
     let path = ground.bindfs();
@@ -689,7 +738,12 @@ fn the_table_says_the_same_and_moves_no_cursor() {
     let coloured = String::from_utf8(run(&[("CLICOLOR_FORCE", "1")]).stdout).unwrap();
     assert!(coloured.contains("\u{1b}[32mwell\u{1b}[0m"), "{coloured}");
     assert!(!coloured.contains("\u{1b}[2J"), "{coloured}");
-    assert_eq!(String::from_utf8(run(&[("NO_COLOR", "1")]).stdout).unwrap(), text);
+    let plain = String::from_utf8(run(&[("NO_COLOR", "1")]).stdout).unwrap();
+    assert!(plain.contains("works") && !plain.contains('\u{1b}'), "{plain}");
+    // Whoever has closed its input and errors is told the same.
+    let line = format!("exec {TMPSHIM} doctor --json '{}' <&- 2>&-", ground.path("open").display());
+    ground.make("open");
+    assert_eq!(Report::of(Command::new("sh").args(["-c", &line])).status, 0);
     // A reader that cannot take it is told of.
     if let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") {
         let output = Command::new(TMPSHIM).arg("doctor").arg(&path).stdout(full).output().unwrap();
@@ -736,9 +790,9 @@ impl Drop for Waiting {
     }
 }
 
-/// A program with a bindfs on its /tmp only, as another user, under what `prefix` says. The server has its files in a
+/// A program with a bindfs on its /tmp only, under what `prefix` says. The server has its files in a
 /// place that is not below /tmp.
-fn elsewhere(place: &Path, prefix: &[&str]) -> Waiting {
+fn elsewhere(place: &Path, namespaces: &[&str], prefix: &[&str]) -> Waiting {
     let script = "mount --make-rprivate / || exit; \
         mount -t tmpfs -o mode=0755 tmpshim-doctor \"$1\" && mkdir -m 1777 \"$1/backing\" || exit; \
         mount -t tmpfs tmpshim-doctor /tmp || exit; \
@@ -746,7 +800,7 @@ fn elsewhere(place: &Path, prefix: &[&str]) -> Waiting {
         until grep -q ' /tmp fuse' /proc/self/mounts; do kill -0 $server || exit; done; \
         exec \"$@\" sh -c \"echo \\$\\$ $server; exec cat\"";
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script, "sh"]).arg(place).args(AS_NOBODY).args(prefix);
+    command.arg("--mount").args(namespaces).args(["sh", "-c", script, "sh"]).arg(place).args(prefix);
     command.env_remove("TMPDIR").env_remove("LD_PRELOAD").current_dir("/").stderr(Stdio::null());
     Waiting::start(&mut command)
 }
@@ -770,7 +824,7 @@ fn a_process_is_seen_with_its_own_mounts_and_rights() {
         (&["env", &preload], false, true, 0),
         (&["env", &preload, "TMPSHIM_TMPFILE=off"], false, true, 1),
     ] {
-        let waiting = elsewhere(&hidden, prefix);
+        let waiting = elsewhere(&hidden, &[], &[&AS_NOBODY[..], prefix].concat());
         let report = pid(waiting.pid);
         let process = report.first("process");
         assert_eq!(report.status, status, "{prefix:?}: {:#}", report.document);
@@ -806,18 +860,20 @@ fn a_process_is_seen_with_its_own_mounts_and_rights() {
 
 #[test]
 fn a_process_in_another_user_namespace() {
-    let Some(ground) = Ground::with_mounts(&["unshare"]) else { return };
-    let here = ground.make("here");
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", "echo $$; exec cat"]);
-    let waiting = Waiting::start(command.env("TMPDIR", &here).env_remove("LD_PRELOAD").current_dir("/"));
+    let Some(_ground) = Ground::with_mounts(&["bindfs", "unshare"]) else { return };
+    let place = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir_in("/var/tmp").unwrap();
+    let waiting = elsewhere(place.path(), &["--user", "--map-root-user"], &["env"]);
+    // Its server lets nobody in from outside, root neither.
+    let inside = PathBuf::from(format!("/proc/{}/root", waiting.pid));
+    assert!(fs::read_dir(inside.join("tmp")).is_err());
     let report = pid(waiting.pid);
     let process = report.first("process");
     assert_eq!(finding(process, "namespaces")["value"], Value::from(vec!["mount", "user"]));
-    let directory = report.directory(&here);
-    assert_eq!(verdict(directory, "tmpfile"), "well", "{directory:#}");
-    assert_eq!(finding(process, "temporary-directory")["value"], here.to_str().unwrap());
-    assert_empty(&here);
+    let directory = report.directory(Path::new("/tmp"));
+    assert_eq!((report.status, &finding(directory, "tmpfile")["errno"]), (1, &Value::from("EOPNOTSUPP")));
+    assert_eq!(verdict(directory, "stand-in"), "well", "{directory:#}");
+    let backing = place.path().strip_prefix("/").unwrap().join("backing");
+    assert_empty(&inside.join(backing));
 }
 
 const MAKES: &str = r#"
