@@ -9,7 +9,7 @@
 # shellcheck source=debian.sh
 . "$(dirname -- "$0")/debian.sh"
 need_root "runc makes containers, as root"
-need runc go gcc apt-get dpkg-deb unshare
+need runc podman go gcc apt-get dpkg-deb unshare
 need_python
 [ "$(uname -m)" = x86_64 ] || skip "container.py knows the profile's rules for x86-64 only"
 "$python" -c 'import yaml' 2>/dev/null || skip "no python3-yaml (scripts/setup installs it)"
@@ -74,7 +74,31 @@ render other
 equal "wrapped in the other kinds" 1 "$(grep -c -- '- run' "$scratch/other.yaml")"
 equal "images of another registry" 1 "$(grep -c 'image: mine.example/t:0.1.0' "$scratch/other.yaml")"
 sed -i 's/, command: .a, b.//' "$other/a.yaml"
-refused "a container without a command" '/spec/template/spec/containers/0/command/0' in_root kustomize build /tmp/shared/deploy/other
+refused "a container without a command" 'doc is missing path: ' in_root kustomize build /tmp/shared/deploy/other
+
+# ---- docs/cluster.md, as it is written
+
+guide=$(realpath -- "$beside/../../docs/cluster.md")
+export CONTAINERS_STORAGE_CONF=$scratch/storage.conf BUILDAH_ISOLATION=chroot
+printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$scratch/store" "$scratch/run" >"$CONTAINERS_STORAGE_CONF"
+mkdir "$SHARED/dist"
+cp "$tmpshim" "$SHARED/dist/tmpshim"
+chmod 755 "$SHARED/dist/tmpshim"
+kubectl() { # kustomize DIRECTORY
+    in_root kubectl "$1" "/tmp/shared/$2"
+}
+cd "$SHARED"
+commands=0
+while read -r line; do
+    succeeds "the guide's $line" eval "$line"
+    commands=$((commands + 1))
+done < <(awk '$0 == "```" { inside = 0 } inside { print } $0 == "```sh" { inside = 1 }' "$guide")
+equal "commands in the guide" 4 $commands
+cd "$directory"
+equal "the image" '[/tmpshim] 65532:65532' \
+    "$(podman inspect --format '{{.Config.Entrypoint}} {{.Config.User}}' registry.example/tmpshim:0.1.0)"
+grep -qxF "$(grep -A 5 'command:' "$scratch/example.yaml" | sed -n 's/^ *- //p' | head -n 5 | tr '\n' ' ' | sed 's/ $//')" "$guide" ||
+    fail "the guide shows other words in front of the command"
 
 # ---- the policy
 
@@ -131,9 +155,8 @@ volumes=$scratch/volumes
 name=tmpshim-cluster-$$
 images=$scratch/images
 mkdir -p "$bundle" "$volumes" "$images"/{tmpshim,scanner}/{proc,dev,sys} "$images/scanner/tmp"
-equal "the Containerfile" "FROM scratch COPY tmpshim /tmpshim USER 65532:65532 ENTRYPOINT [\"/tmpshim\"]" \
-    "$(grep -v '^#' "$deploy/Containerfile" | tr '\n' ' ' | sed 's/ $//')"
-install -m 755 "$tmpshim" "$images/tmpshim/tmpshim"
+image=$(podman create registry.example/tmpshim:0.1.0)
+cp -a "$(podman mount "$image")/." "$images/tmpshim"
 build_go 0 "$images/scanner/clair" "$beside/clair.go"
 build_c "$images/scanner/scanner" "$beside/cluster.c"
 ldd "$images/scanner/scanner" | grep -oE '/[^ ]+' | while read -r file; do
@@ -228,6 +251,9 @@ sed 's/^/2026-11-23T05:00:00.123456789Z stdout F /' "$scratch/log" >"$volumes/lo
 begin "$scratch/daemonset.yaml" tmpshim metrics
 until_true 30 "metrics are written: $(cat "$scratch/err")" test -s "$volumes/textfile/tmpshim.prom"
 equal "mode of the metrics" 644 "$(stat -c %a "$volumes/textfile/tmpshim.prom")"
+for metric in $(sed -n 's/^# TYPE \([a-z_]*\) .*/\1/p' "$volumes/textfile/tmpshim.prom"); do
+    grep -q "^|.*\`$metric\`" "$guide" || fail "$metric is not in the guide"
+done
 "$python" - "$volumes/textfile/tmpshim.prom" $native <<'PYTHON' || fail "metrics: $(cat "$volumes/textfile/tmpshim.prom")"
 import sys
 from prometheus_client.parser import text_string_to_metric_families
