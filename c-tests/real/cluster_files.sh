@@ -68,14 +68,14 @@ chmod 755 "$SHARED/dist/tmpshim"
 kubectl() { # kustomize DIRECTORY
     in_root kubectl "$1" "/tmp/shared/$2"
 }
-cd "$SHARED"
+cd "$SHARED" || exit
 commands=0
 while read -r line; do
     succeeds "the guide's $line" eval "$line"
     commands=$((commands + 1))
 done < <(awk '$0 == "```" { inside = 0 } inside { print } $0 == "```sh" { inside = 1 }' "$guide")
 equal "commands in the guide" 4 $commands
-cd "$directory"
+cd "$directory" || exit
 equal "the image" '[/tmpshim] 65532:65532' \
     "$(podman inspect --format '{{.Config.Entrypoint}} {{.Config.User}}' registry.example/tmpshim:0.1.0)"
 grep -qxF "$(grep -A 5 'command:' "$scratch/example.yaml" | sed -n 's/^ *- //p' | head -n 5 | tr '\n' ' ' | sed 's/ $//')" "$guide" ||
