@@ -87,7 +87,7 @@ for pod in "$scratch/example.yaml" "$scratch/mutated.yaml"; do
     begin "$pod" scanner scanner ready
     first=$(echo made.*)
     exists "$first" "the directory of the example's program"
-    cat "$scratch/said" >>"$scratch/log"
+    cat "$scratch/said" "$scratch/err" >>"$scratch/log"
     end_by KILL 137
     exists "$first" "what a killed container has left"
     [ -n "$(find "$volumes/tmpshim-state" -name '.tmpshim-j*')" ] || fail "nothing stands in the state directory"
@@ -96,7 +96,7 @@ for pod in "$scratch/example.yaml" "$scratch/mutated.yaml"; do
     begin "$pod" again scanner ready
     gone "$first" "what the killed container had left, once it was started again"
     end_by TERM 0
-    cat "$scratch/said" >>"$scratch/log"
+    cat "$scratch/said" "$scratch/err" >>"$scratch/log"
     rm -r "$images/again"
     assert_empty "after the example, $pod"
     equal "left in the state directory" "" "$(find "$volumes/tmpshim-state" -mindepth 2)"
@@ -112,7 +112,7 @@ empty_volumes
 succeeds "the init container" contain "$scratch/clair.yaml" tmpshim tmpshim
 succeeds "a program like Clair" contain "$scratch/clair.yaml" scanner scanner
 grep -qx "done" "$scratch/out" || fail "a program like Clair: $(seen)"
-[ $native = yes ] || equal "files of a program like Clair" 30 "$(grep -c '"event":"stood-in"' "$scratch/out")"
+[ $native = yes ] || equal "files of a program like Clair" 30 "$(grep -c '"event":"stood-in"' "$scratch/err")"
 assert_empty "after a program like Clair"
 
 # ---- the nodes' DaemonSet
@@ -125,7 +125,7 @@ PYTHON
 
 # Counts what the example's pods have said, as containerd writes it.
 mkdir -p "$volumes/logs/default_scanner_1/scanner" "$volumes/textfile"
-sed 's/^/2026-11-23T05:00:00.123456789Z stdout F /' "$scratch/log" >"$volumes/logs/default_scanner_1/scanner/0.log"
+sed 's/^/2026-11-23T05:00:00.123456789Z stderr F /' "$scratch/log" >"$volumes/logs/default_scanner_1/scanner/0.log"
 begin "$scratch/daemonset.yaml" tmpshim metrics
 until_true 30 "metrics are written: $(cat "$scratch/err")" test -s "$volumes/textfile/tmpshim.prom"
 equal "mode of the metrics" 644 "$(stat -c %a "$volumes/textfile/tmpshim.prom")"

@@ -121,7 +121,7 @@ END
 import sys, yaml
 spec = yaml.safe_load(open(sys.argv[1]))["spec"]
 commands = [container.get("command") for container in spec["containers"]]
-wrapped = ["/opt/tmpshim/tmpshim", "run", "--log=stdout"]
+wrapped = ["/opt/tmpshim/tmpshim", "run", "--log=stderr"]
 assert commands == [None, wrapped + ["--state-dir=/opt/tmpshim-state/b", "--", "b", "-x"],
                     wrapped + ["--state-dir=/opt/tmpshim-state/c", "--", "c"]], commands
 assert [container["name"] for container in spec["initContainers"]] == ["tmpshim", "first"]
