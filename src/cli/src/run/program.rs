@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -32,8 +33,13 @@ pub(crate) enum Reach {
 impl Reach {
     /// Looks at the program that `name` stands for.
     pub(crate) fn of(name: &OsStr) -> Self {
-        // Executable and not readable: such a program is no less preloaded, and nothing more can be known.
-        look_at(name).map_or(Self::Full, |(kind, path)| Self::of_kind(&kind, path))
+        let Some(path) = find(name, env::var_os("PATH").as_deref()) else { return Self::Full };
+        let mut followed = follow(path);
+        match (followed.kind, followed.chain.pop()) {
+            (Ok(kind), Some(path)) => Self::of_kind(&kind, path),
+            // Executable and not readable: such a program is no less preloaded, and nothing more can be known.
+            _ => Self::Full,
+        }
     }
 
     fn of_kind(kind: &Kind, path: PathBuf) -> Self {
@@ -60,22 +66,25 @@ impl Reach {
     }
 }
 
-/// The loader of the program that `name` stands for.
-pub(crate) fn loader(name: &OsStr) -> Option<PathBuf> {
-    if let (Kind::Dynamic { loader, .. }, _) = look_at(name)? { Some(loader) } else { None }
+/// A program, and what its `#!` lines lead to.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    /// The file itself, then each interpreter; never empty.
+    pub(crate) chain: Vec<PathBuf>,
+    /// Of the last one.
+    pub(crate) kind: io::Result<Kind>,
 }
 
-/// What kind of file is executed in the end, and which.
-fn look_at(name: &OsStr) -> Option<(Kind, PathBuf)> {
-    let mut path = find(name, env::var_os("PATH").as_deref())?;
-    for _ in 0..=SCRIPTS {
-        match elf::probe(&path) {
-            Ok(Kind::Script(interpreter)) => path = interpreter,
-            Ok(kind) => return Some((kind, path)),
-            Err(_) => break,
+/// Follows `#!` lines as far as the kernel does.
+pub(crate) fn follow(path: PathBuf) -> Followed {
+    let mut chain = vec![path];
+    loop {
+        let kind = elf::probe(chain.last().expect("never empty"));
+        match kind {
+            Ok(Kind::Script(interpreter)) if chain.len() <= SCRIPTS => chain.push(interpreter),
+            kind => return Followed { chain, kind },
         }
     }
-    None
 }
 
 /// Where execvp(3) finds `name`.
@@ -93,7 +102,7 @@ pub(crate) fn find(name: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
 }
 
 /// Whether the kernel will set `AT_SECURE` for this program.
-fn gains_rights(path: &Path) -> bool {
+pub(crate) fn gains_rights(path: &Path) -> bool {
     let Ok(file) = fs::metadata(path) else { return false };
     let ignored = statvfs(path).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NOSUID))
         || rustix::thread::no_new_privs().unwrap_or(false);
@@ -111,6 +120,12 @@ fn changes_ids(file: &Metadata, user: u32, group: u32) -> bool {
     (mode & 0o4000 != 0 && file.uid() != user) || (sets_group && file.gid() != group)
 }
 
+/// The loader of the program that `name` stands for, if it has one.
+pub(super) fn loader(name: &OsStr) -> Option<PathBuf> {
+    let followed = follow(find(name, env::var_os("PATH").as_deref())?);
+    if let Ok(Kind::Dynamic { loader, .. }) = followed.kind { Some(loader) } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +137,21 @@ mod tests {
         assert_eq!(find(OsStr::new("sh"), path), Some("/bin/sh".into()));
         assert_eq!(find(OsStr::new("no-such-program"), path), None);
         assert_eq!(find(OsStr::new("etc"), Some(OsStr::new("/"))), None, "a directory is no program");
+    }
+
+    #[test]
+    fn scripts_lead_to_their_interpreter() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("one"), format!("#!{}\n", path("two").display())).unwrap();
+        fs::write(path("two"), "#!/bin/sh -e\n").unwrap();
+        let followed = follow(path("one"));
+        assert_eq!(followed.chain, [path("one"), path("two"), "/bin/sh".into()]);
+        assert!(matches!(followed.kind, Ok(Kind::Dynamic { .. } | Kind::Static)));
+        fs::write(path("loop"), format!("#!{}\n", path("loop").display())).unwrap();
+        let followed = follow(path("loop"));
+        assert!(followed.chain.len() == SCRIPTS + 1 && matches!(followed.kind, Ok(Kind::Script(_))));
+        assert!(follow(path("absent")).kind.is_err());
     }
 
     #[test]
