@@ -130,7 +130,7 @@ check_files() { # VERSION
     "$tmpshim" man | cmp -s - "$scratch/out" || fail "the packed manual page must be that of tmpshim man"
     # shellcheck disable=SC2016 # for the shell inside
     quiet "bash completion" bash -c '. /usr/share/bash-completion/completions/tmpshim
-        COMP_WORDS=(tmpshim sw) COMP_CWORD=1 && _tmpshim tmpshim sw tmpshim && echo "${COMPREPLY[@]}"'
+        COMP_WORDS=(tmpshim sw) COMP_CWORD=1 && _tmpshim_program tmpshim sw tmpshim && echo "${COMPREPLY[@]}"'
     equal "tmpshim sw<TAB>" sweep "$(cat "$scratch/out")"
     quiet "the library in the package" cat /usr/lib/$triplet/libtmpshim.so
     cmp -s "$scratch/out" "$library" || fail "the packed library must be the one inside the command"
