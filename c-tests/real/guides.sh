@@ -6,7 +6,7 @@
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
 need_root "a machine of its own is made of mounts"
-need unshare pivot_root runuser proot systemd-tmpfiles tmpreaper
+need unshare pivot_root runuser proot systemd-tmpfiles tmpreaper jq
 need_python
 [ $native = no ] || fail "the guides are about a /tmp without O_TMPFILE"
 beside=$(dirname -- "$(realpath -- "$0")")
