@@ -234,6 +234,10 @@ for process in "$target" "$second"; do
 done
 # It is asked for the name of its cache, and then to compile. Compiling, it makes what it likes in CRIU's directory. If it is
 # to be slow, it says so on CRIU's stdout, for its own is a pipe to CRIU.
+cat >"$scratch/bin/sweep-by-name" <<SWEEP
+#!/bin/sh
+exec $tmpshim sweep --match '.criu.temp-aa-policy.*' --contents --older-than 0s --yes "$work"
+SWEEP
 cat >"$scratch/bin/apparmor_parser" <<PARSER
 #!/bin/sh
 case \$1 in
@@ -241,6 +245,9 @@ case \$1 in
     -QWL)
         mkdir -p "\$2/cached" && ln -s "$canary" "\$2/link" || exit 1
         if [ -e "$scratch/slow" ]; then
+            if [ -e "$scratch/meanwhile" ]; then
+                sweep-by-name >"$scratch/meanwhile" 2>&1 || echo "exit \$?" >>"$scratch/meanwhile"
+            fi
             echo \$\$ >/proc/\$PPID/fd/1
             exec sleep 1000
         fi
@@ -248,7 +255,7 @@ case \$1 in
     *) exit 1 ;;
 esac
 PARSER
-chmod 755 "$scratch/bin/apparmor_parser"
+chmod 755 "$scratch"/bin/*
 mounts_before=$(mounts)
 
 # CRIU to its end: it removes the directory itself.
@@ -289,9 +296,33 @@ for signal in TERM INT HUP KILL -INT; do
 done
 for name in $(policies); do
     grep -q '^profile P' "$work/$name/P" || fail "$name without the library must hold the policy"
-    rm -r "${work:?}/$name"
 done
+
+# They go by their name. What a living criu works in stays, and so does what has such a name where somebody looks around.
+(cd "$work/.criu.temp-aa-policy.canary" && exec sleep 1000) &
+looks=$!
+children+=("$looks")
+is_there() {
+    [ "$(readlink "/proc/$looks/cwd")" = "$work/.criu.temp-aa-policy.canary" ]
+}
+until_true 10 "somebody looks around" is_there
+swept_below() { # HOW REMOVED
+    : >"$scratch/meanwhile"
+    cut_short "$1" KILL
+    equal "the sweep while criu lives $1 the library" "removed: $2; skipped: 2" "$(tail -n 1 "$scratch/meanwhile")"
+    mv "$scratch/meanwhile" "$scratch/said"
+    equal "directories after a sweep while criu lived $1 the library" 1 "$(policies | wc -l)"
+    grep -q '^profile P' "$work/$(policies)/P" || fail "what a living criu works in must hold the policy"
+}
+swept_below without "5 directories"
+sweep-by-name >"$scratch/swept" 2>&1 || fail "tmpshim sweep --match: $(cat "$scratch/swept")"
 nothing_left "before the library's turn"
+# With the library its journal says so, too, and what it leaves is the ordinary sweep's.
+swept_below with "0 directories"
+grep -q "a journal names it" "$scratch/said" || fail "a journal must have kept it: $(cat "$scratch/said")"
+sweep
+kill "$looks"
+nothing_left "after a sweep while criu lived"
 
 for signal in TERM INT HUP -INT; do
     cut_short with $signal

@@ -65,7 +65,10 @@ fn piled() -> [Arg; 6] {
             .value_parser(OsStringValueParser::new().try_map(Glob::parse))
             .requires("directory")
             .conflicts_with("state-dir")
-            .help("Remove directories in DIR with such names that no journal tells of; may be given more than once"),
+            .help(
+                "Remove directories in DIR with such names that no journal tells of; may be given more than once. In a \
+                 shell it needs quotes: --match '.criu.temp-aa-policy.*'",
+            ),
         Arg::new("older-than")
             .long("older-than")
             .value_name("AGE")

@@ -156,22 +156,32 @@ impl Look<'_> {
         !maps.is_empty()
     }
 
-    /// What its environment and command line name: a program may remember a directory that it has nothing open in.
+    /// What its environment and command line name: a program may remember a directory that it has nothing open in, or be
+    /// told of one by a path from where it works (CRIU tells apparmor_parser so).
     fn names(&mut self) {
         let user = User::Process { pid: self.pid, how: How::Named };
-        for file in ["environ", "cmdline"] {
+        let cwd = readlinkat(CWD, format!("/proc/{}/cwd", self.pid), Vec::new()).map(CString::into_bytes).ok();
+        for (file, cwd) in [("environ", None), ("cmdline", cwd)] {
             let text = fs::read(format!("/proc/{}/{file}", self.pid)).unwrap_or_default();
-            for part in text.split(|&byte| byte == 0) {
-                // A shell's notes about where somebody was.
-                if file == "environ" && (part.starts_with(b"OLDPWD=") || part.starts_with(b"PWD=")) {
-                    continue;
-                }
-                let words = part.split(|byte| matches!(byte, b'=' | b':' | b','));
-                let paths = words.filter(|word| word.len() > 1 && word.first() == Some(&b'/'));
-                self.in_use.named.extend(paths.map(|path| (path.to_vec(), user)));
-            }
+            self.in_use.named.extend(named(&text, cwd.as_deref()).map(|path| (path, user)));
         }
     }
+}
+
+/// The paths in an environment, or in the command line of a process that works in `cwd`.
+fn named(text: &[u8], cwd: Option<&[u8]>) -> impl Iterator<Item = Vec<u8>> {
+    // A shell's notes about where somebody was.
+    let is_note = |part: &[u8]| part.starts_with(b"OLDPWD=") || part.starts_with(b"PWD=");
+    let parts = text.split(|&byte| byte == 0).filter(move |part| cwd.is_some() || !is_note(part));
+    let words = parts.flat_map(|part| part.split(|byte| matches!(byte, b'=' | b':' | b',')));
+    words.filter_map(move |word| match word {
+        [] | [b'/'] | [b'-', ..] => None,
+        [b'/', ..] => Some(word.to_vec()),
+        _ => {
+            let word = word.strip_prefix(b"./").unwrap_or(word);
+            cwd.map(|cwd| [cwd, b"/", word].concat())
+        }
+    })
 }
 
 /// A line of `/proc/PID/maps` that is about a file.
@@ -214,5 +224,14 @@ mod tests {
         assert_eq!(mapped(line), Some((rustix::fs::makedev(254, 1), 4711, &b"/tmp/a b (deleted)"[..])));
         assert_eq!(mapped(b"7ffc0000-7ffd0000 rw-p 00000000 00:00 0                          [stack]"), None);
         assert_eq!(mapped(b""), None);
+    }
+
+    #[test]
+    fn d6_paths_in_environments_and_command_lines() {
+        let environment = b"A=/tmp/a\0PWD=/tmp/b\0OLDPWD=/tmp/c\0PATH=/bin:/sbin\0D=d/e\0";
+        assert_eq!(named(environment, None).collect::<Vec<_>>(), [&b"/tmp/a"[..], b"/bin", b"/sbin"]);
+        let command = b"program\0-x\0--out=/tmp/o\0./a/b\0c\0";
+        let expected = [&b"/w/program"[..], b"/tmp/o", b"/w/a/b", b"/w/c"];
+        assert_eq!(named(command, Some(b"/w")).collect::<Vec<_>>(), expected);
     }
 }
