@@ -163,6 +163,12 @@ impl Mounts {
         number(&self.by_id.get(&mount)?.device)
     }
 
+    /// The same of a mount that is in no table yet, from the one of a process that has something open on it.
+    pub(crate) fn device_for(process: u32, mount: u64) -> Option<u64> {
+        let table = parse(&fs::read(format!("/proc/{process}/mountinfo")).ok()?);
+        number(&table.iter().find(|listed| listed.id == mount)?.device)
+    }
+
     /// Whether to look at `path`, one of those that `/proc/PID/cwd` and its kin have, may mean to wait for a server.
     pub(crate) fn is_remote(&self, path: &[u8]) -> bool {
         self.remote.iter().any(|point| below(path, point).is_some())
