@@ -507,6 +507,35 @@ fn d6_a_journal_that_names_what_tmpshim_never_made_removes_nothing() {
 }
 
 #[test]
+fn d6_what_a_dead_container_was_about_to_make_is_not_looked_for_below_another_root() {
+    for is_below_another_root in [false, true] {
+        let site = Site::new_in(Path::new("/dev/shm"));
+        site.kill_one(1);
+        let made = site.work().join(&names(&site.work())[0]);
+        // Announced and not made, though an empty directory has that path by now.
+        let announced = site.work().join("announced");
+        for directory in [&announced, &site.state().join("init-0123456789abcdef")] {
+            fs::create_dir(directory).unwrap();
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let journal = site.state().join(names(&site.state()).iter().find(|name| name.starts_with('.')).unwrap());
+        let mut forged = Forged::from(&journal);
+        forged.put(0, &tmpshim_core::journal::INTENT.to_ne_bytes());
+        let mut forged = forged.claim(&announced, 0);
+        forged[tmpshim_core::journal::layout::PID_NAMESPACE + 16] ^= u8::from(is_below_another_root);
+        postdate(&mut forged, 0);
+        fs::remove_file(&journal).unwrap();
+        fs::write(site.state().join("init-0123456789abcdef").join(journal.file_name().unwrap()), forged).unwrap();
+
+        assert_eq!(site.sweep(&[]).status.code(), Some(0));
+        assert_eq!(announced.exists(), is_below_another_root);
+        let _ = fs::remove_dir(&announced);
+        fs::remove_dir_all(&made).unwrap();
+        site.assert_clean();
+    }
+}
+
+#[test]
 fn d6_a_users_journal_that_names_the_systems_directories_removes_nothing() {
     if !is_root("becoming another user") {
         return;

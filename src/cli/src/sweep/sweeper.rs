@@ -164,8 +164,9 @@ impl<'a> Sweeper<'a> {
 
     fn record(&mut self, record: &Record<'_>, header: &Header) -> Judgement {
         // What a journal says that was written below another root leads elsewhere from here.
+        let has_other_root = header.root() != self.root;
         // A container that is started again has another root, in which the same paths are its volumes'.
-        let is_elsewhere = header.root() != self.root && !self.all_dead;
+        let is_elsewhere = has_other_root && !self.all_dead;
         let elsewhere = || Judgement {
             outcome: Outcome::NotThere,
             stays: Some(
@@ -174,6 +175,10 @@ impl<'a> Sweeper<'a> {
         };
         if is_elsewhere && record.made.is_none() {
             return elsewhere();
+        }
+        if has_other_root && record.made.is_none() && record.entry == Entry::Directory {
+            // An empty directory that has this path here need not be the one that was about to be made there.
+            return Judgement { outcome: Outcome::NotThere, stays: None };
         }
         if record.entry == Entry::Directory
             && let Some(mounted) = self.mounted(record.path.to_bytes())
