@@ -10,12 +10,15 @@ mod doctor;
 mod elf;
 mod embedded;
 mod failure;
+mod install;
 mod library;
+mod metrics;
 mod ps;
 mod run;
 mod signals;
 mod state;
 mod sweep;
+mod texts;
 
 use std::ffi::{CStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStringExt;
@@ -46,7 +49,11 @@ fn command(arguments: Vec<OsString>) -> Result<u8, Failure> {
         Some(("doctor", matches)) => doctor::doctor(&arguments::doctor::parsed(matches)),
         Some(("sweep", matches)) => sweep::sweep(&arguments::sweep::parsed(matches)),
         Some(("ps", matches)) => ps::ps(&arguments::ps::parsed(matches)),
+        Some(("metrics", matches)) => metrics::metrics(arguments::metrics::parsed(matches)),
+        Some(("install", matches)) => install::install(arguments::install::directory(matches)),
         Some(("library", matches)) => library::write(arguments::library::output(matches)),
+        Some(("man", matches)) => texts::man(arguments::man::parsed(matches)),
+        Some(("completions", matches)) => texts::completions(arguments::completions::parsed(matches)),
         Some(("demo", _)) => demo::demo(),
         _ => unreachable!("clap requires one of these"),
     }

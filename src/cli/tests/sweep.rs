@@ -256,7 +256,9 @@ fn d5_json_is_an_object_a_line() {
         assert!(line["pid"].as_u64().unwrap() > 0);
         assert!(line["path"].as_str().unwrap().starts_with(site.work().to_str().unwrap()));
     }
-    assert_eq!(all[2].to_string(), r#"{"counts":{"directories":2,"files":0,"left":0,"living":0},"event":"summary"}"#);
+    let mut summary = all[2].clone();
+    assert!(summary.as_object_mut().unwrap().remove("time").unwrap().as_u64().unwrap() > 1_700_000_000);
+    assert_eq!(summary.to_string(), r#"{"counts":{"directories":2,"files":0,"left":0,"living":0},"event":"summary"}"#);
 }
 
 #[test]
@@ -502,6 +504,35 @@ fn d6_a_journal_that_names_what_tmpshim_never_made_removes_nothing() {
     }
     assert!(site.sweep(&[]).status.success());
     site.assert_clean();
+}
+
+#[test]
+fn d6_what_a_dead_container_was_about_to_make_is_not_looked_for_below_another_root() {
+    for is_below_another_root in [false, true] {
+        let site = Site::new_in(Path::new("/dev/shm"));
+        site.kill_one(1);
+        let made = site.work().join(&names(&site.work())[0]);
+        // Announced and not made, though an empty directory has that path by now.
+        let announced = site.work().join("announced");
+        for directory in [&announced, &site.state().join("init-0123456789abcdef")] {
+            fs::create_dir(directory).unwrap();
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let journal = site.state().join(names(&site.state()).iter().find(|name| name.starts_with('.')).unwrap());
+        let mut forged = Forged::from(&journal);
+        forged.put(0, &tmpshim_core::journal::INTENT.to_ne_bytes());
+        let mut forged = forged.claim(&announced, 0);
+        forged[tmpshim_core::journal::layout::PID_NAMESPACE + 16] ^= u8::from(is_below_another_root);
+        postdate(&mut forged, 0);
+        fs::remove_file(&journal).unwrap();
+        fs::write(site.state().join("init-0123456789abcdef").join(journal.file_name().unwrap()), forged).unwrap();
+
+        assert_eq!(site.sweep(&[]).status.code(), Some(0));
+        assert_eq!(announced.exists(), is_below_another_root);
+        let _ = fs::remove_dir(&announced);
+        fs::remove_dir_all(&made).unwrap();
+        site.assert_clean();
+    }
 }
 
 #[test]

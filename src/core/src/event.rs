@@ -61,7 +61,7 @@ pub fn append(log: Log<'_>, line: &[u8]) {
     let to = match log {
         Log::None => return,
         // SAFETY: only written to; where the program has closed it, the write fails.
-        Log::Stderr => unsafe { sys::borrow(2) },
+        Log::Stream(stream) => unsafe { sys::borrow(stream) },
         Log::File(path) => {
             let mut text = Text::<PATH_MAX>::new();
             let Some(path) = text.push(path).as_c_str() else { return };
@@ -135,7 +135,7 @@ impl Event<'_> {
 
 /// What a line says: the event and its detail by turns, in the order in which `line` numbers them. One text, because
 /// the library would have to hold a relocated pointer to each of many.
-const WORDS: &[u8] = b"stood-in
+pub const WORDS: &[u8] = b"stood-in
 unlinked
 stood-in
 hidden name kept

@@ -33,7 +33,7 @@ pub enum Values {
     Names,
     /// An absolute path.
     Directory,
-    /// `stderr`, or an absolute path.
+    /// `stderr`, `stdout`, or an absolute path.
     Log,
 }
 
@@ -45,7 +45,7 @@ all, empty, failed or off
 globs separated by colons, at most 4000 bytes
 program names separated by colons, at most 4000 bytes
 an absolute path
-stderr or an absolute path";
+stderr, stdout or an absolute path";
 
 impl Values {
     /// For people: what is accepted.
@@ -69,12 +69,14 @@ impl Values {
         value.is_empty() || self.choice(value).is_some()
     }
 
-    /// Which of the words it is, 0 where there are none; nothing where it is not accepted.
+    /// Which of the words it is, 0 for any other text; nothing where it is not accepted.
     #[inline(never)]
     fn choice(self, value: &[u8]) -> Option<usize> {
         let accepted = match self {
             Self::Globs | Self::Names => value.len() <= 4000,
-            Self::Log if value == b"stderr" => true,
+            // The number of the descriptor that the word means.
+            Self::Log if value == b"stdout" => return Some(1),
+            Self::Log if value == b"stderr" => return Some(2),
             Self::Directory | Self::Log => value.first() == Some(&b'/') && value.len() < crate::text::PATH_MAX,
             Self::Switch | Self::Tmpfile | Self::Cleanup => return self.words().position(|word| word == value),
         };
@@ -157,8 +159,8 @@ pub enum Log<'a> {
     /// Nowhere.
     #[default]
     None,
-    /// Standard error.
-    Stderr,
+    /// This descriptor: standard output or standard error.
+    Stream(i32),
     /// Appended to this file.
     File(&'a [u8]),
 }
@@ -289,7 +291,12 @@ impl<'a> Settings<'a> {
             Name::SkipPrograms => text = &mut self.skip_programs,
             Name::StateDirectory => text = &mut self.state_directory,
             Name::Reexec => self.reexec = choice == 0,
-            Name::Log => self.log = if value == b"stderr" { Log::Stderr } else { Log::File(value) },
+            Name::Log => {
+                self.log = match choice {
+                    0 => Log::File(value),
+                    stream => Log::Stream(stream as i32),
+                }
+            }
         }
         *text = value;
         Ok(())
@@ -308,7 +315,7 @@ impl<'a> Settings<'a> {
 }
 
 /// Programs that exist to make a directory and leave it to somebody else (D8).
-const HAND_OVER: &[u8] = b"mktemp:gmktemp:tempfile:mkdtemp:systemd-tmpfiles:mkdir:install";
+pub const HAND_OVER: &[u8] = b"mktemp:gmktemp:tempfile:mkdtemp:systemd-tmpfiles:mkdir:install";
 
 #[cfg(test)]
 mod tests {
@@ -326,7 +333,7 @@ mod tests {
                 }
                 Values::Globs | Values::Names => (vec![b"a:b*"], vec![&[b'x'; 4001]]),
                 Values::Directory => (vec![b"/x"], vec![b"x", b"./x", &[b'/'; 4096]]),
-                Values::Log => (vec![b"/x", b"stderr"], vec![b"stdout", b"x"]),
+                Values::Log => (vec![b"/x", b"stderr", b"stdout"], vec![b"stdin", b"x"]),
             };
             for value in good {
                 assert!(Settings::DEFAULT.clone().set(setting.variable.as_bytes(), value).is_ok());
@@ -370,7 +377,8 @@ mod tests {
         }
         assert_eq!(set("TMPSHIM_STATE_DIR", "/s").state_directory, b"/s");
         assert_eq!(set("TMPSHIM_TRACK", "t*").track, b"t*");
-        assert_eq!(set("TMPSHIM_LOG", "stderr").log, Log::Stderr);
+        assert_eq!(set("TMPSHIM_LOG", "stderr").log, Log::Stream(2));
+        assert_eq!(set("TMPSHIM_LOG", "stdout").log, Log::Stream(1));
         assert_eq!(set("TMPSHIM_LOG", "/l").log, Log::File(b"/l"));
     }
 

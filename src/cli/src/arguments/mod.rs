@@ -1,8 +1,13 @@
 //! The command line: parsed to plain data here, acted upon elsewhere. One file a subcommand: `command` is its parser,
 //! `parsed` makes the data.
 
+pub(crate) mod completions;
 pub(crate) mod doctor;
+mod every;
+pub(crate) mod install;
 pub(crate) mod library;
+pub(crate) mod man;
+pub(crate) mod metrics;
 pub(crate) mod ps;
 pub(crate) mod run;
 mod state;
@@ -21,7 +26,11 @@ pub(crate) fn command() -> Command {
         .subcommand(doctor::command())
         .subcommand(sweep::command())
         .subcommand(ps::command())
+        .subcommand(metrics::command())
         .subcommand(library::command())
+        .subcommand(install::command())
+        .subcommand(man::command())
+        .subcommand(completions::command())
         .subcommand(
             Command::new("demo")
                 .about("Show both problems and both cures on this machine, in half a minute, and leave nothing behind")

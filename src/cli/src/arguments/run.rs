@@ -111,7 +111,7 @@ fn flag(setting: &'static Setting) -> Arg {
         Values::Globs => "GLOBS",
         Values::Names => "NAMES",
         Values::Directory => "DIR",
-        Values::Log => "stderr|FILE",
+        Values::Log => "stderr|stdout|FILE",
     };
     let words: Vec<_> = setting.values.words().filter_map(|word| str::from_utf8(word).ok()).collect();
     let parser = if words.is_empty() {
@@ -131,7 +131,7 @@ fn flag(setting: &'static Setting) -> Arg {
 fn accepted(setting: &'static Setting, value: OsString) -> Result<OsString, String> {
     let is_path = match setting.values {
         Values::Directory => !value.is_empty(),
-        Values::Log => !value.is_empty() && value != "stderr",
+        Values::Log => !value.is_empty() && value != "stderr" && value != "stdout",
         _ => false,
     };
     let value = if is_path {
@@ -200,8 +200,10 @@ mod tests {
         let here = std::env::current_dir().unwrap();
         assert!(run.settings.contains(&("TMPSHIM_LOG", here.join("events").into())));
         assert!(run.settings.contains(&("TMPSHIM_STATE_DIR", here.join("state").into())));
-        let run = parse(&["--log", "stderr", "true"]).unwrap();
-        assert_eq!(run.settings, [("TMPSHIM_LOG", OsString::from("stderr"))]);
+        for stream in ["stderr", "stdout"] {
+            let run = parse(&["--log", stream, "true"]).unwrap();
+            assert_eq!(run.settings, [("TMPSHIM_LOG", OsString::from(stream))]);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use super::every;
 use super::state::{directory, lister};
 use crate::sweep::Options;
 use crate::sweep::piled::{Glob, Request, owner};
@@ -23,6 +24,13 @@ pub(crate) fn command() -> Command {
                 .long("dry-run")
                 .action(ArgAction::SetTrue)
                 .help("Say what would be removed, and change nothing"),
+        )
+        .arg(every::flag("Sweep again and again, with so much time in between (10m), until SIGTERM or SIGINT"))
+        .arg(
+            Arg::new("host")
+                .long("host")
+                .action(ArgAction::SetTrue)
+                .help("Sweep the host from a container that shares its PID namespace (hostPID: true), as root"),
         )
         .args(piled())
         .after_help(
@@ -48,10 +56,15 @@ pub(crate) fn command() -> Command {
              With --json each line has \"event\": removed, would-remove, skipped (a program made it, and it stays), left \
              (of tmpshim's own, or it could not be removed, and it stays), living (a journal in use) or summary; and, \
              where they apply, \"path\", \"kind\" (directory or file), \"program\", \"pid\", \"uid\", \"journal\", \"why\"; \
-             the summary has \"counts\" of \"directories\", \"files\", \"left\", \"living\" and, with --match, \"skipped\".\n\n\
-             Exit codes: 0 all is done, also where there was nothing to do, or, with --match, where all that stays \
-             is skipped (in use or perhaps so, too young, not empty, another user's); 1 something had to be left, or nothing was done because nobody said yes; 2 \
-             wrong usage.",
+             the summary has \"time\" (not of a dry run) and \"counts\" of \"directories\", \"files\", \"left\", \
+             \"living\" and, with --match, \"skipped\".\n\n\
+             With --host the command enters the mount namespace of process 1 first, so state directories and paths are \
+             the host's. What programs in containers have left is not seen from there: tmpshim run in the container sees \
+             to it.\n\n\
+             Exit codes: 0 all is done, also where there was nothing to do, or, with --match, where all that stays is \
+             skipped (in use or perhaps so, too young, not empty, another user's); 1 something had to be left, or nothing \
+             was done because nobody said yes, or the host could not be entered; 2 wrong usage. With --every, those of the \
+             last sweep that ended.",
         )
 }
 
@@ -107,5 +120,12 @@ pub(crate) fn parsed(matches: &ArgMatches) -> Options {
         contents: matches.get_flag("contents"),
         yes: matches.get_flag("yes"),
     });
-    Options { dry: matches.get_flag("dry-run"), json: matches.get_flag("json"), state: directory(matches), piled }
+    Options {
+        dry: matches.get_flag("dry-run"),
+        json: matches.get_flag("json"),
+        state: directory(matches),
+        every: every::parsed(matches),
+        host: matches.get_flag("host"),
+        piled,
+    }
 }

@@ -1,7 +1,7 @@
 //! A state directory for one program and all that it starts, so that somebody cleans up behind them when the last one has
 //! ended, however it ended (D5).
 //!
-//! It is called `run-…` and lies in the user's own state directory, locked by flock(2) as long as this process, or the one
+//! It is called `run-…`, or `init-…` where this is process 1, and lies in the user's own state directory, locked by flock(2) as long as this process, or the one
 //! that stays behind (keeper.rs), answers for it. Where that one was killed, too, the lock is free, and the next run or
 //! `tmpshim sweep` sees to it.
 
@@ -20,7 +20,7 @@ use tmpshim_core::name;
 use tmpshim_core::settings::{Log, Settings, TABLE, is_ours};
 use tmpshim_core::state;
 
-use crate::state::{Directory, FAMILY, Objection, places};
+use crate::state::{Directory, FAMILY, FIRST, Objection, places};
 use crate::sweep::sweeper::{Said, Sweeper};
 
 /// The settings as the program will find them: from flags, else from the environment.
@@ -112,7 +112,7 @@ impl Family {
 
     fn make_in(place: &Path, log: &OsStr) -> rustix::io::Result<Self> {
         /// What else the path of a journal takes, nested runs not counted.
-        const ROOM: usize = FAMILY.len() + 16 + name::LENGTH + 3;
+        const ROOM: usize = FIRST.len() + 16 + name::LENGTH + 3;
         if place.as_os_str().len() + ROOM > state::PATH_MAX {
             return Err(Errno::NAMETOOLONG);
         }
@@ -120,10 +120,11 @@ impl Family {
         let uid = rustix::process::geteuid().as_raw();
         state::open_or_make(&path, uid).map_err(|_| Errno::ACCESS)?;
         let parent = Directory::open(place).and_then(Directory::raised).map_err(|_| Errno::ACCESS)?;
+        let prefix = if std::process::id() == 1 { FIRST } else { FAMILY };
         loop {
             let mut random = [0u8; 8];
             getrandom(&mut random, GetRandomFlags::empty())?;
-            let name = format!("{FAMILY}{:016x}", u64::from_ne_bytes(random));
+            let name = format!("{prefix}{:016x}", u64::from_ne_bytes(random));
             mkdirat(&parent, &name, Mode::RWXU)?;
             let directory = parent.below(OsStr::new(&name)).and_then(Directory::raised);
             let name = CString::new(name).map_err(|_| Errno::INVAL)?;

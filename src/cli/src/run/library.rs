@@ -12,6 +12,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::installed::{self, Installed};
 use super::place::{Place, Readers, candidates};
 use super::{OWN_FAILURE, preload};
 use crate::embedded::LIBRARY;
@@ -24,6 +25,8 @@ pub(crate) const NAME: &str = "libtmpshim.so";
 #[derive(Debug)]
 pub(crate) struct Staged {
     pub(crate) path: PathBuf,
+    /// The path with `$LIB` in it, of an installed library.
+    for_all: Option<PathBuf>,
     held: Held,
 }
 
@@ -38,11 +41,15 @@ enum Held {
     Memory(#[expect(dead_code, reason = "held, not used")] OwnedFd),
 }
 
-/// Finds the library beside the command, or writes the one inside to where it can be loaded from.
+/// Finds the library beside the command or where a package has put it, or writes the one inside to where it can be loaded
+/// from.
 pub(crate) fn find(state: Option<PathBuf>) -> Result<Staged, Failure> {
     let readers = Readers::of_this_process();
-    if let Some(path) = beside(readers) {
-        return Ok(Staged { path, held: Held::Nothing });
+    if let Some(path) = beside().filter(|path| is_usable(path, readers)) {
+        return Ok(Staged { path, for_all: None, held: Held::Nothing });
+    }
+    if let Some(Installed { path, for_all }) = installed::find().find(|installed| is_usable(&installed.path, readers)) {
+        return Ok(Staged { path, for_all, held: Held::Nothing });
     }
     stage(NAME, LIBRARY, 0o644, state)
 }
@@ -69,6 +76,12 @@ pub(crate) fn stage(name: &str, bytes: &[u8], mode: u32, state: Option<PathBuf>)
 }
 
 impl Staged {
+    /// What `LD_PRELOAD` is to say for a program with this loader, if it has one.
+    pub(super) fn name_for(&self, loader: Option<&Path>) -> &Path {
+        let for_all = self.for_all.as_deref().filter(|_| loader.is_none_or(installed::knows_lib));
+        for_all.unwrap_or(&self.path)
+    }
+
     /// Removes what was written, when nobody needs it any more.
     pub(crate) fn remove(self) {
         if let Held::Place(place) = &self.held {
@@ -82,12 +95,17 @@ impl Staged {
     }
 }
 
-/// The library that lies beside the command.
-fn beside(readers: Readers) -> Option<PathBuf> {
-    let path = env::current_exe().ok()?.with_file_name(NAME);
-    let usable =
-        preload::can_name(&path) && is_trustworthy(&path) && (is_open_to_all(&path) || readers == Readers::Caller);
-    (usable && loads(&path).is_ok()).then_some(path)
+/// Where the library is that lies beside the command.
+fn beside() -> Option<PathBuf> {
+    Some(env::current_exe().ok()?.with_file_name(NAME))
+}
+
+/// Whether a library that somebody else has put there can be given to a program.
+fn is_usable(path: &Path, readers: Readers) -> bool {
+    preload::can_name(path)
+        && is_trustworthy(path)
+        && (is_open_to_all(path) || readers == Readers::Caller)
+        && loads(path).is_ok()
 }
 
 /// Whether nobody but root, the caller or the command's owner can have put it there or changed it.
@@ -110,7 +128,7 @@ fn on_disk(parent: &Path, readers: Readers, name: &str, bytes: &[u8], mode: u32)
     let place = Place::make(parent, readers)?;
     let written = place.write(name, bytes, mode).and_then(|path| loads(&path).map(|()| path));
     match written {
-        Ok(path) => Ok(Staged { path, held: Held::Place(place) }),
+        Ok(path) => Ok(Staged { path, for_all: None, held: Held::Place(place) }),
         Err(error) => {
             place.remove();
             Err(error.to_string())
@@ -126,7 +144,7 @@ fn in_memory(name: &str, bytes: &[u8]) -> io::Result<Staged> {
     file.write_all(bytes)?;
     let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()));
     loads(&path)?;
-    Ok(Staged { path, held: Held::Memory(file.into()) })
+    Ok(Staged { path, for_all: None, held: Held::Memory(file.into()) })
 }
 
 /// Does what a loader does first: a noexec mount, a security module or a /proc that is not ours shows here, and not as

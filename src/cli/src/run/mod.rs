@@ -4,6 +4,7 @@ mod child;
 mod family;
 mod front;
 pub(crate) mod in_use;
+mod installed;
 mod keeper;
 pub(crate) mod library;
 mod loaded;
@@ -74,7 +75,8 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     let mut environment = run.settings;
     let mut family = None;
     if let Some(library) = &library {
-        environment.push(("LD_PRELOAD", preload::merge(&library.path, env::var_os("LD_PRELOAD").as_deref())));
+        let name = library.name_for(program::loader(&run.program[0]).as_deref());
+        environment.push(("LD_PRELOAD", preload::merge(name, env::var_os("LD_PRELOAD").as_deref())));
     }
     if library.is_some() || is_overseen {
         family = Family::make(&wishes);

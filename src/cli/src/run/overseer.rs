@@ -71,9 +71,8 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
     needed.extend(received.iter().map(|(listener, _)| listener.as_raw_fd()));
     needed.extend(place.iter().flat_map(|place| place.descriptors()));
     needed.extend(family.iter().flat_map(|family| family.descriptors()));
-    if settings.log == Log::Stderr {
-        needed.push(libc::STDERR_FILENO);
-    }
+    let log = stream_of(settings.log);
+    needed.extend(log);
     keeper::detach(&needed);
     fill_standard_descriptors();
     let is_failed = settings.cleanup == Cleanup::Failed;
@@ -99,7 +98,9 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
     if !alone {
         News::Ended(end, false).send(news.as_fd());
         // Who reads the program's output to its end waits for whoever has it open.
-        let_go_of_standard_error();
+        if let Some(log) = log {
+            let_go_of(log);
+        }
         // Whoever is left, or will be started, has become or will become our child.
         while wait(WaitOptions::empty()).is_ok() {}
     }
@@ -159,10 +160,18 @@ fn fill_standard_descriptors() {
     }
 }
 
-fn let_go_of_standard_error() {
+/// The program's own stream that events are written to.
+fn stream_of(log: Log<'_>) -> Option<RawFd> {
+    match log {
+        Log::Stream(stream) => Some(stream),
+        Log::None | Log::File(_) => None,
+    }
+}
+
+fn let_go_of(stream: RawFd) {
     if let Ok(null) = open_null() {
         // SAFETY: dup2(2) touches no memory, and nothing in this process owns the number.
-        unsafe { libc::dup2(null.as_raw_fd(), libc::STDERR_FILENO) };
+        unsafe { libc::dup2(null.as_raw_fd(), stream) };
     }
 }
 

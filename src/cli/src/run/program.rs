@@ -33,13 +33,8 @@ pub(crate) enum Reach {
 impl Reach {
     /// Looks at the program that `name` stands for.
     pub(crate) fn of(name: &OsStr) -> Self {
-        let Some(path) = find(name, env::var_os("PATH").as_deref()) else { return Self::Full };
-        let mut followed = follow(path);
-        match (followed.kind, followed.chain.pop()) {
-            (Ok(kind), Some(path)) => Self::of_kind(&kind, path),
-            // Executable and not readable: such a program is no less preloaded, and nothing more can be known.
-            _ => Self::Full,
-        }
+        // Executable and not readable: such a program is no less preloaded, and nothing more can be known.
+        look_at(name).map_or(Self::Full, |(kind, path)| Self::of_kind(&kind, path))
     }
 
     fn of_kind(kind: &Kind, path: PathBuf) -> Self {
@@ -85,6 +80,17 @@ pub(crate) fn follow(path: PathBuf) -> Followed {
             kind => return Followed { chain, kind },
         }
     }
+}
+
+/// The loader of the program that `name` stands for.
+pub(crate) fn loader(name: &OsStr) -> Option<PathBuf> {
+    if let (Kind::Dynamic { loader, .. }, _) = look_at(name)? { Some(loader) } else { None }
+}
+
+/// What kind of file is executed in the end, and which.
+fn look_at(name: &OsStr) -> Option<(Kind, PathBuf)> {
+    let mut followed = follow(find(name, env::var_os("PATH").as_deref())?);
+    Some((followed.kind.ok()?, followed.chain.pop()?))
 }
 
 /// Where execvp(3) finds `name`.

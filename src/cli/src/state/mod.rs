@@ -18,6 +18,10 @@ use tmpshim_core::state::check;
 /// What the name of the directory begins with that `tmpshim run` makes for one program and all that it starts.
 pub(crate) const FAMILY: &str = "run-";
 
+/// The same where that `tmpshim run` is process 1 of its PID namespace: once it has died, all of that namespace have, which
+/// nobody could tell otherwise from outside, or from the container that is started in its place.
+pub(crate) const FIRST: &str = "init-";
+
 /// How deep runs may be nested for their directories to be found.
 const DEEPEST: usize = 16;
 
@@ -113,8 +117,8 @@ impl AsFd for Directory {
 
 /// Whether `tmpshim run` gives such names.
 fn is_family(name: &[u8]) -> bool {
-    name.strip_prefix(FAMILY.as_bytes())
-        .is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
+    let digits = [FAMILY, FIRST].iter().find_map(|prefix| name.strip_prefix(prefix.as_bytes()));
+    digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 #[cfg(test)]
@@ -128,7 +132,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let state = root.path().join("state");
         fs::create_dir(&state).unwrap();
-        for name in ["run-0123456789abcdef", "run-0123", "other"] {
+        for name in ["run-0123456789abcdef", "run-0123", "init-0123456789abcdef", "init-run-0123456789abcdef", "other"]
+        {
             fs::create_dir(state.join(name)).unwrap();
         }
         symlink("/", state.join("run-fedcba9876543210")).unwrap();
@@ -138,8 +143,9 @@ mod tests {
         }
         let directory = Directory::open(&state).unwrap();
         assert_eq!(directory.journals(), [CString::new(journal).unwrap()]);
-        let families: Vec<_> = directory.families().into_iter().map(|(_, family)| family.path).collect();
-        assert_eq!(families, [state.join("run-0123456789abcdef")]);
+        let mut families: Vec<_> = directory.families().into_iter().map(|(_, family)| family.path).collect();
+        families.sort();
+        assert_eq!(families, ["init-0123456789abcdef", "run-0123456789abcdef"].map(|name| state.join(name)));
     }
 
     #[test]

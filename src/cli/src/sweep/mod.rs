@@ -1,5 +1,7 @@
 //! `tmpshim sweep`: removes what programs have left that were killed, or could not clean up themselves (D5, D6, T5).
 
+mod again;
+mod host;
 pub(crate) mod mounts;
 pub(crate) mod piled;
 pub(crate) mod report;
@@ -7,6 +9,7 @@ pub(crate) mod sweeper;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -25,17 +28,31 @@ pub(crate) struct Options {
     pub(crate) json: bool,
     /// Only this state directory.
     pub(crate) state: Option<PathBuf>,
+    /// Again and again, with so much time in between.
+    pub(crate) every: Option<Duration>,
+    /// In the mount namespace of process 1.
+    pub(crate) host: bool,
     /// What no journal tells of (`--match`), and nothing else.
     pub(crate) piled: Option<piled::Request>,
 }
 
 /// Sweeps; exit status 1 where something had to be left.
 pub(crate) fn sweep(options: &Options) -> Result<u8, Failure> {
+    if options.host {
+        host::enter()?;
+    }
+    match options.every {
+        Some(every) => again::again(every, || once(options)),
+        None => once(options),
+    }
+}
+
+fn once(options: &Options) -> Result<u8, Failure> {
     if let Some(request) = &options.piled {
-        return piled::sweep(request, options.dry, options.json);
+        return piled::sweep(request, options.dry, options.json, options.every.is_some());
     }
     let mounts = OnceCell::new();
-    let mut report = Report::new(options.json, options.dry);
+    let mut report = Report::new(options.json, options.dry, options.every.is_some());
     each_directory(options.state.as_deref(), &mut |found| match found {
         Found::Own(directory) => {
             let uid = rustix::process::geteuid().as_raw();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write, stderr, stdout};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,9 @@ pub(crate) struct Line {
     pub(crate) why: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) counts: Option<Counts>,
+    /// When the sweep ended, in seconds since 1970; not of a dry run, which is none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) time: Option<u64>,
 }
 
 /// How often what was said.
@@ -86,7 +89,7 @@ impl Line {
     pub(super) fn new(event: What, path: &Path) -> Self {
         let path = Some(path.to_string_lossy().into_owned());
         let (program, journal, why) = (None, None, None);
-        Self { event, path, kind: None, program, pid: None, uid: None, journal, why, counts: None }
+        Self { event, path, kind: None, program, pid: None, uid: None, journal, why, counts: None, time: None }
     }
 
     /// Of something that stays.
@@ -171,24 +174,24 @@ pub(crate) struct Report {
     dry: bool,
     of: Of,
     output: BufWriter<Stdout>,
-    /// A person reads along: every line at once.
-    is_terminal: bool,
+    /// Somebody reads along: every line at once.
+    is_live: bool,
     counts: Counts,
     progress: Progress,
     written: io::Result<()>,
 }
 
 impl Report {
-    pub(crate) fn new(json: bool, dry: bool) -> Self {
-        let is_terminal = stdout().is_terminal();
+    pub(crate) fn new(json: bool, dry: bool, is_followed: bool) -> Self {
+        let is_live = stdout().is_terminal() || is_followed;
         let output = BufWriter::with_capacity(64 * 1024, stdout());
         let (counts, progress) = (Counts::default(), Progress::new());
-        Self { json, dry, of: Of::Journals, output, is_terminal, counts, progress, written: Ok(()) }
+        Self { json, dry, of: Of::Journals, output, is_live, counts, progress, written: Ok(()) }
     }
 
     /// One of things that are shown beforehand: skipped ones are none that had to be left.
-    pub(crate) fn planned(json: bool, dry: bool) -> Self {
-        Self { of: Of::Plan, ..Self::new(json, dry) }
+    pub(crate) fn planned(json: bool, dry: bool, is_followed: bool) -> Self {
+        Self { of: Of::Plan, ..Self::new(json, dry, is_followed) }
     }
 
     /// Text for people, at once.
@@ -210,11 +213,11 @@ impl Report {
     pub(crate) fn tell(&mut self, line: &Line) {
         self.count(line);
         let text = if self.json { serde_json::to_string(line).ok() } else { line.text() };
-        let (output, is_terminal) = (&mut self.output, self.is_terminal);
+        let (output, is_live) = (&mut self.output, self.is_live);
         let Some(text) = text else { return };
         let mut written = Ok(());
-        self.progress.aside(is_terminal, || {
-            written = writeln!(output, "{text}").and_then(|()| if is_terminal { output.flush() } else { Ok(()) });
+        self.progress.aside(is_live, || {
+            written = writeln!(output, "{text}").and_then(|()| if is_live { output.flush() } else { Ok(()) });
         });
         self.note(written);
     }
@@ -241,7 +244,9 @@ impl Report {
     pub(crate) fn end(mut self) -> Result<u8, Failure> {
         self.progress.end();
         let written = if self.json {
-            let line = Line { path: None, counts: Some(self.counts), ..Line::new(What::Summary, Path::new("")) };
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+            let time = now.filter(|_| !self.dry).map(|now| now.as_secs());
+            let line = Line { path: None, counts: Some(self.counts), time, ..Line::new(What::Summary, Path::new("")) };
             writeln!(self.output, "{}", serde_json::to_string(&line).unwrap_or_default())
         } else {
             writeln!(self.output, "{}", summary(self.counts, self.dry, self.of))

@@ -18,7 +18,7 @@ use tmpshim_supervise::supervisor::NAME as SUPERVISOR;
 use super::mounts::{Around, Mounts};
 use crate::run::in_use;
 use crate::state::life::{self, Verdict};
-use crate::state::{Directory, text};
+use crate::state::{Directory, FIRST, text};
 
 /// What a sweep has to say.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(crate) struct Sweeper<'a> {
     /// The directory that the last path lay in, and what it has around.
     around: Option<(Vec<u8>, Around)>,
     root: (u64, u64),
+    /// All processes of the journals at hand have ended with process 1 of their PID namespace.
+    all_dead: bool,
 }
 
 /// What a record's outcome is said to be, for people.
@@ -51,7 +53,7 @@ struct Judgement {
 
 impl<'a> Sweeper<'a> {
     pub(crate) fn new(dry: bool, mounts: &'a OnceCell<Mounts>) -> Self {
-        Self { dry, mounts, cleaner: Cleaner::default(), around: None, root: journal::root() }
+        Self { dry, mounts, cleaner: Cleaner::default(), around: None, root: journal::root(), all_dead: false }
     }
 
     /// Sweeps a state directory and those of runs in it.
@@ -59,16 +61,20 @@ impl<'a> Sweeper<'a> {
         for name in directory.journals() {
             self.journal(directory, &name, say);
         }
+        let outer = self.all_dead;
         for (name, family) in directory.families() {
+            // Process 1 had the lock and has lost it. It is ours as long as the directory is open.
+            self.all_dead = outer || name.to_bytes().starts_with(FIRST.as_bytes()) && !self.dry && is_free(&family);
             self.directory(&family, say);
             self.remove_family(directory, &name, &family);
         }
+        self.all_dead = outer;
     }
 
     /// Removes the directory of a run if that is over and nothing is left to do in it.
     fn remove_family(&self, parent: &Directory, name: &CString, family: &Directory) {
         // Somebody answers for it, or stands before it.
-        if self.dry || flock(family, FlockOperation::NonBlockingLockExclusive).is_err() || !family.names().is_empty() {
+        if self.dry || !is_free(family) || !family.names().is_empty() {
             return;
         }
         // A program of that run would make it anew, and nobody would answer for that.
@@ -82,6 +88,7 @@ impl<'a> Sweeper<'a> {
         // Before the lock is tried for: somebody who lives may want it back at this very moment.
         let seen = Journal::peek(directory.as_fd(), name);
         if let Ok(seen) = &seen
+            && !self.all_dead
             && (life::of(seen) == Verdict::Alive || is_of_a_living_family(seen, directory))
         {
             return say(&Said::Living { journal: &path, header: Some(seen.header()) });
@@ -110,6 +117,7 @@ impl<'a> Sweeper<'a> {
         say: &mut dyn FnMut(&Said<'_>),
     ) {
         match life::of(&journal) {
+            _ if self.all_dead => {}
             Verdict::Dead => {}
             Verdict::Alive => return say(&Said::Living { journal: path, header: Some(journal.header()) }),
             Verdict::Hidden => {
@@ -156,7 +164,9 @@ impl<'a> Sweeper<'a> {
 
     fn record(&mut self, record: &Record<'_>, header: &Header) -> Judgement {
         // What a journal says that was written below another root leads elsewhere from here.
-        let is_elsewhere = header.root() != self.root;
+        let has_other_root = header.root() != self.root;
+        // A container that is started again has another root, in which the same paths are its volumes'.
+        let is_elsewhere = has_other_root && !self.all_dead;
         let elsewhere = || Judgement {
             outcome: Outcome::NotThere,
             stays: Some(
@@ -165,6 +175,10 @@ impl<'a> Sweeper<'a> {
         };
         if is_elsewhere && record.made.is_none() {
             return elsewhere();
+        }
+        if has_other_root && record.made.is_none() && record.entry == Entry::Directory {
+            // An empty directory that has this path here need not be the one that was about to be made there.
+            return Judgement { outcome: Outcome::NotThere, stays: None };
         }
         if record.entry == Entry::Directory
             && let Some(mounted) = self.mounted(record.path.to_bytes())
@@ -224,6 +238,11 @@ impl<'a> Sweeper<'a> {
         let (_, around) = self.around.as_ref()?;
         mounts.at_or_below(around, name)
     }
+}
+
+/// Takes the lock of a run's directory, if nobody answers for that.
+fn is_free(family: &Directory) -> bool {
+    flock(family, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
 
 /// Whether a supervisor wrote it that was killed, and programs live that it made things for: it saw no fork of theirs, and so

@@ -37,10 +37,10 @@ enum Answer {
 }
 
 /// Sweeps; exit status 1 where something could not be removed, or nobody said yes.
-pub(crate) fn sweep(request: &Request, dry: bool, json: bool) -> Result<u8, Failure> {
+pub(crate) fn sweep(request: &Request, dry: bool, json: bool, is_followed: bool) -> Result<u8, Failure> {
     let terminal = if dry || request.yes { None } else { ask::Terminal::open() };
     let may_act = !dry && (request.yes || terminal.is_some());
-    let mut report = Report::planned(json, !may_act);
+    let mut report = Report::planned(json, !may_act, is_followed);
     let mut judge = Judge::new(request);
     let mut plan = Plan::default();
     let places = Place::open_all(&request.directories, &judge.mounts, &mut report);
