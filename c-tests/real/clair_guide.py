@@ -21,11 +21,11 @@ config["root"]["path"] = root
 process = config["process"]
 process["env"] = container["Config"]["Env"]
 process["cwd"] = container["Config"]["WorkingDir"] or "/"
+users = {"": (0, 0), "nobody:nobody": (65534, 65534), "65532:65532": (65532, 65532)}
 user = container["Config"]["User"]
-if user not in ("", "nobody:nobody"):
+if user not in users:
     sys.exit(f"user {user} is not in the test's images")
-if not user:
-    process["user"] = {"uid": 0, "gid": 0}
+process["user"] = dict(zip(("uid", "gid"), users[user]))
 for mount in container["Mounts"]:
     config["mounts"].append(
         {

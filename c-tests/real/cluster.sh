@@ -9,7 +9,7 @@
 # shellcheck source=debian.sh
 . "$(dirname -- "$0")/debian.sh"
 need_root "runc makes containers, as root"
-need runc go gcc apt-get dpkg-deb unshare
+need runc podman go gcc apt-get dpkg-deb unshare
 need_python
 [ "$(uname -m)" = x86_64 ] || skip "container.py knows the profile's rules for x86-64 only"
 "$python" -c 'import yaml' 2>/dev/null || skip "no python3-yaml (scripts/setup installs it)"
@@ -22,106 +22,8 @@ deploy=$(realpath -- "$beside/../../deploy")
 release_root trixie-cluster kustomize kubernetes-client golang-go golang-k8s-api-dev golang-github-google-cel-go-dev \
     golang-k8s-sigs-yaml-dev golang-github-evanphx-json-patch-dev coreutils dash
 
-# The checker takes minutes to build, with all of Kubernetes' types, so it is kept beside the packages that it is made of.
-export SHARED=$scratch/shared
-mkdir "$SHARED"
-cp -r "$deploy" "$beside/cluster.go" "$SHARED"
-checker=$root.checker-$(cat "$beside/cluster.go" "$root/.packages" | sha256sum | cut -c 1-16)
-if [ ! -x "$checker" ]; then
-    in_root env HOME=/tmp GOPATH=/usr/share/gocode GO111MODULE=off CGO_ENABLED=0 \
-        go build -gcflags=all="-N -l" -ldflags=-s -o /tmp/shared/checker /tmp/shared/cluster.go >"$scratch/build" 2>&1 ||
-        fail "cannot build cluster.go: $(cat "$scratch/build")"
-    rm -f "$root".checker-*
-    cp "$SHARED/checker" "$checker.new.$$"
-    mv "$checker.new.$$" "$checker"
-fi
-
-# ---- rendered and decoded
-
-render() { # DIRECTORY
-    run in_root kustomize build "/tmp/shared/deploy/$1"
-    equal "kustomize build $1; $(seen)" 0 "$status"
-    cp "$scratch/out" "$scratch/${1##*/}.yaml"
-    succeeds "kubectl kustomize $1" in_root kubectl kustomize "/tmp/shared/deploy/$1"
-    cmp -s "$scratch/out" "$scratch/${1##*/}.yaml" || fail "kubectl and kustomize do not render the same of $1"
-    "$checker" validate <"$scratch/${1##*/}.yaml" >"$scratch/kinds" || fail "$1 is not as Kubernetes has it"
-    if grep -nE 'image: *("?[^:" ,]+|.*:latest)"?$' "$scratch/${1##*/}.yaml"; then fail "$1: an image without a version"; fi
-}
-for kustomization in example policy node; do
-    render $kustomization
-done
-printf 'apiVersion: v1\nkind: Pod\nspec: {hostPid: true}\n' >"$scratch/wrong.yaml"
-# shellcheck disable=SC2016 # for the shell inside
-refused "a field that is unknown" 'unknown field' sh -c '"$0" validate <"$1"' "$checker" "$scratch/wrong.yaml"
-
-# A workload that does not name its command is refused, one that does not want to is left alone, any kind is served.
-other=$SHARED/deploy/other
-mkdir "$other"
-printf '%s\n' 'resources: [a.yaml]' 'components: [../component]' 'images: [{name: registry.example/tmpshim, newName: mine.example/t}]' \
-    >"$other/kustomization.yaml"
-cat >"$other/a.yaml" <<'END'
-apiVersion: batch/v1
-kind: Job
-metadata: {name: job}
-spec: {template: {spec: {initContainers: [{name: first, image: "f:1"}], containers: [{name: a, image: "a:1", command: [a, b]}]}}}
----
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: out, labels: {tmpshim: disabled}}
-spec: {template: {spec: {containers: [{name: a, image: "a:1"}]}}}
-END
-render other
-equal "wrapped in the other kinds" 1 "$(grep -c -- '- run' "$scratch/other.yaml")"
-equal "images of another registry" 1 "$(grep -c 'image: mine.example/t:0.1.0' "$scratch/other.yaml")"
-sed -i 's/, command: .a, b.//' "$other/a.yaml"
-refused "a container without a command" '/spec/template/spec/containers/0/command/0' in_root kustomize build /tmp/shared/deploy/other
-
-# ---- the policy
-
-pod_of() { # the pod of a Deployment on standard input
-    "$python" -c '
-import sys, yaml
-template = yaml.safe_load(sys.stdin)["spec"]["template"]
-print(yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": template["spec"]}))'
-}
-pod_of <"$deploy/example/deployment.yaml" >"$scratch/pod.yaml"
-"$checker" mutate "$deploy/policy/policy.yaml" <"$scratch/pod.yaml" >"$scratch/mutated.yaml" || fail "the policy cannot be evaluated"
-"$checker" validate <"$scratch/mutated.yaml" >"$scratch/kinds" || fail "the policy makes a pod that is none"
-"$python" - "$scratch/mutated.yaml" "$scratch/example.yaml" <<'PYTHON' || fail "policy and component do not make the same pod"
-import sys, yaml
-by_policy, by_component = (yaml.safe_load(open(file)) for file in sys.argv[1:])
-by_policy, by_component = by_policy["spec"], by_component["spec"]["template"]["spec"]
-state = by_policy["containers"][0]["command"]
-assert state[3] == "--state-dir=/opt/tmpshim-state/scanner", state
-state[3] = "--state-dir=/opt/tmpshim-state/0"
-by_policy["volumes"].sort(key=lambda volume: volume["name"])
-by_component["volumes"].sort(key=lambda volume: volume["name"])
-assert by_policy == by_component, f"{by_policy}\n{by_component}"
-PYTHON
-says() { # WHAT SED-EXPRESSION
-    sed "$2" "$scratch/pod.yaml" >"$scratch/changed.yaml"
-    equal "policy: $1" "unmatched: $1" "$("$checker" mutate "$deploy/policy/policy.yaml" <"$scratch/changed.yaml")"
-}
-says not-wrapped-yet 's/name: scratch/name: tmpshim/'
-says linux 's/^spec:/spec:\n  os: {name: windows}/'
-says names-a-command '/command:/,+1d'
-cat >"$scratch/several.yaml" <<'END'
-{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {
-  initContainers: [{name: first, image: "f:1", command: [f]}],
-  containers: [{name: a, image: "a:1"}, {name: b, image: "b:1", command: [b, -x]}, {name: c, image: "c:1", command: [c]}]}}
-END
-"$checker" mutate "$deploy/policy/policy.yaml" <"$scratch/several.yaml" >"$scratch/out" || fail "the policy, on several containers"
-"$checker" validate <"$scratch/out" >"$scratch/kinds" || fail "the policy, on several containers, makes a pod that is none"
-"$python" - "$scratch/out" <<'PYTHON' || fail "the policy, on several containers"
-import sys, yaml
-spec = yaml.safe_load(open(sys.argv[1]))["spec"]
-commands = [container.get("command") for container in spec["containers"]]
-wrapped = ["/opt/tmpshim/tmpshim", "run", "--log=stdout"]
-assert commands == [None, wrapped + ["--state-dir=/opt/tmpshim-state/b", "--", "b", "-x"],
-                    wrapped + ["--state-dir=/opt/tmpshim-state/c", "--", "c"]], commands
-assert [container["name"] for container in spec["initContainers"]] == ["tmpshim", "first"]
-assert "volumeMounts" not in spec["containers"][0] and len(spec["containers"][1]["volumeMounts"]) == 2
-PYTHON
+# shellcheck source=cluster_files.sh
+. "$beside/cluster_files.sh"
 
 # ---- the example's pod
 
@@ -131,9 +33,8 @@ volumes=$scratch/volumes
 name=tmpshim-cluster-$$
 images=$scratch/images
 mkdir -p "$bundle" "$volumes" "$images"/{tmpshim,scanner}/{proc,dev,sys} "$images/scanner/tmp"
-equal "the Containerfile" "FROM scratch COPY tmpshim /tmpshim USER 65532:65532 ENTRYPOINT [\"/tmpshim\"]" \
-    "$(grep -v '^#' "$deploy/Containerfile" | tr '\n' ' ' | sed 's/ $//')"
-install -m 755 "$tmpshim" "$images/tmpshim/tmpshim"
+image=$(podman create registry.example/tmpshim:0.1.0)
+cp -a "$(podman mount "$image")/." "$images/tmpshim"
 build_go 0 "$images/scanner/clair" "$beside/clair.go"
 build_c "$images/scanner/scanner" "$beside/cluster.c"
 ldd "$images/scanner/scanner" | grep -oE '/[^ ]+' | while read -r file; do
@@ -186,7 +87,7 @@ for pod in "$scratch/example.yaml" "$scratch/mutated.yaml"; do
     begin "$pod" scanner scanner ready
     first=$(echo made.*)
     exists "$first" "the directory of the example's program"
-    cat "$scratch/said" >>"$scratch/log"
+    cat "$scratch/said" "$scratch/err" >>"$scratch/log"
     end_by KILL 137
     exists "$first" "what a killed container has left"
     [ -n "$(find "$volumes/tmpshim-state" -name '.tmpshim-j*')" ] || fail "nothing stands in the state directory"
@@ -195,7 +96,7 @@ for pod in "$scratch/example.yaml" "$scratch/mutated.yaml"; do
     begin "$pod" again scanner ready
     gone "$first" "what the killed container had left, once it was started again"
     end_by TERM 0
-    cat "$scratch/said" >>"$scratch/log"
+    cat "$scratch/said" "$scratch/err" >>"$scratch/log"
     rm -r "$images/again"
     assert_empty "after the example, $pod"
     equal "left in the state directory" "" "$(find "$volumes/tmpshim-state" -mindepth 2)"
@@ -211,7 +112,7 @@ empty_volumes
 succeeds "the init container" contain "$scratch/clair.yaml" tmpshim tmpshim
 succeeds "a program like Clair" contain "$scratch/clair.yaml" scanner scanner
 grep -qx "done" "$scratch/out" || fail "a program like Clair: $(seen)"
-[ $native = yes ] || equal "files of a program like Clair" 30 "$(grep -c '"event":"stood-in"' "$scratch/out")"
+[ $native = yes ] || equal "files of a program like Clair" 30 "$(grep -c '"event":"stood-in"' "$scratch/err")"
 assert_empty "after a program like Clair"
 
 # ---- the nodes' DaemonSet
@@ -224,10 +125,13 @@ PYTHON
 
 # Counts what the example's pods have said, as containerd writes it.
 mkdir -p "$volumes/logs/default_scanner_1/scanner" "$volumes/textfile"
-sed 's/^/2026-11-23T05:00:00.123456789Z stdout F /' "$scratch/log" >"$volumes/logs/default_scanner_1/scanner/0.log"
+sed 's/^/2026-11-23T05:00:00.123456789Z stderr F /' "$scratch/log" >"$volumes/logs/default_scanner_1/scanner/0.log"
 begin "$scratch/daemonset.yaml" tmpshim metrics
 until_true 30 "metrics are written: $(cat "$scratch/err")" test -s "$volumes/textfile/tmpshim.prom"
 equal "mode of the metrics" 644 "$(stat -c %a "$volumes/textfile/tmpshim.prom")"
+while read -r metric; do
+    grep -q "^|.*\`$metric\`" "$guide" || fail "$metric is not in the guide"
+done < <(sed -n 's/^# TYPE \([a-z_]*\) .*/\1/p' "$volumes/textfile/tmpshim.prom")
 "$python" - "$volumes/textfile/tmpshim.prom" $native <<'PYTHON' || fail "metrics: $(cat "$volumes/textfile/tmpshim.prom")"
 import sys
 from prometheus_client.parser import text_string_to_metric_families

@@ -127,6 +127,11 @@ pub(crate) fn is_ignored(signal: c_int) -> bool {
     unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN }
 }
 
+/// What ends a command that goes on; not what its caller ignores, as nohup(1) does.
+pub(crate) fn ending() -> Vec<c_int> {
+    [libc::SIGTERM, libc::SIGINT, libc::SIGHUP].into_iter().filter(|&signal| !is_ignored(signal)).collect()
+}
+
 /// Ignores `signal`. Async-signal-safe.
 pub(crate) fn ignore(signal: c_int) {
     // SAFETY: no handler is installed that could run.

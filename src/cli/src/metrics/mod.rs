@@ -41,7 +41,7 @@ pub(crate) fn metrics(options: Options) -> Result<u8, Failure> {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
     // Taken between two steps, so that no half of a file is left; as PID 1 they would not even arrive otherwise.
-    let ending = Set::of(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]);
+    let ending = Set::of(&signals::ending());
     if every.is_some() {
         signals::block(ending);
     }

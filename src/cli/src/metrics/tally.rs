@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::event::{Event, What};
 
@@ -14,6 +15,9 @@ const NAME: usize = 64;
 
 /// How many directories that stay are remembered.
 const STAYING: usize = 100_000;
+
+/// How far another clock may be ahead, in seconds.
+const SLACK: f64 = 300.0;
 
 const COUNTERS: [(&str, &str); 6] = [
     ("tmpshim_fallbacks_total", "O_TMPFILE opens that a file stood in for."),
@@ -38,7 +42,8 @@ impl Tally {
     pub(super) fn count(&mut self, event: Event) {
         match event {
             Event::Swept { time, left } => {
-                if self.last_sweep.is_none_or(|(last, _)| last <= time) {
+                // One of the future would be the last for ever.
+                if time <= now() + SLACK && self.last_sweep.is_none_or(|(last, _)| last <= time) {
                     self.last_sweep = Some((time, left));
                 }
             }
@@ -94,6 +99,10 @@ impl Tally {
     }
 }
 
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
 /// As the exposition format wants label values.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
@@ -138,7 +147,7 @@ mod tests {
     #[test]
     fn the_newest_sweep_is_the_last() {
         let mut tally = Tally::default();
-        for (time, left) in [(5.0, 1), (7.5, 2), (6.0, 3)] {
+        for (time, left) in [(5.0, 1), (7.5, 2), (6.0, 3), (9e18, 4), (now() + 3600.0, 5)] {
             tally.count(Event::Swept { time, left });
         }
         let text = tally.text(0);

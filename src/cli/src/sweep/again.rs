@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crate::failure::Failure;
+use crate::signals;
 
 /// The exit status: that of the last sweep that came to its end.
 static STATUS: AtomicU8 = AtomicU8::new(0);
 
 /// Sweeps, waits, and begins again. What a sweep cannot write to standard output ends it: nobody reads along any more.
 pub(super) fn again(every: Duration, mut sweep: impl FnMut() -> Result<u8, Failure>) -> Result<u8, Failure> {
-    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+    for signal in signals::ending() {
         let handler: extern "C" fn(c_int) = end;
         // SAFETY: the handler calls nothing but _exit(2) and reads an atomic.
         unsafe { libc::signal(signal, handler as libc::sighandler_t) };
