@@ -508,6 +508,7 @@ fn d6_a_journal_that_names_what_tmpshim_never_made_removes_nothing() {
 
 #[test]
 fn d6_what_a_dead_container_was_about_to_make_is_not_looked_for_below_another_root() {
+    use tmpshim_core::journal::layout;
     for is_below_another_root in [false, true] {
         let site = Site::new_in(Path::new("/dev/shm"));
         site.kill_one(1);
@@ -522,8 +523,9 @@ fn d6_what_a_dead_container_was_about_to_make_is_not_looked_for_below_another_ro
         let mut forged = Forged::from(&journal);
         forged.put(0, &tmpshim_core::journal::INTENT.to_ne_bytes());
         let mut forged = forged.claim(&announced, 0);
-        forged[tmpshim_core::journal::layout::PID_NAMESPACE + 16] ^= u8::from(is_below_another_root);
-        postdate(&mut forged, 0);
+        forged[layout::PID_NAMESPACE + 16] ^= u8::from(is_below_another_root);
+        let sum = tmpshim_core::journal::sum(&forged[layout::SUMMED]);
+        forged[layout::CHECKSUM..layout::CHECKSUM + 4].copy_from_slice(&sum.to_ne_bytes());
         fs::remove_file(&journal).unwrap();
         fs::write(site.state().join("init-0123456789abcdef").join(journal.file_name().unwrap()), forged).unwrap();
 
