@@ -6,7 +6,7 @@
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
 need_root "a machine of its own is made of mounts"
-need unshare pivot_root runuser proot systemd-tmpfiles tmpreaper
+need unshare pivot_root runuser proot systemd-tmpfiles tmpreaper jq
 need_python
 [ $native = no ] || fail "the guides are about a /tmp without O_TMPFILE"
 beside=$(dirname -- "$(realpath -- "$0")")
@@ -75,7 +75,7 @@ END
 
 # Whoever is left in the mount namespace of the page's shell.
 left_inside() {
-    find /proc -maxdepth 1 -name '[0-9]*' -printf '%f\n' | while read -r pid; do
+    find /proc -maxdepth 1 -name '[0-9]*' -printf '%f\n' 2>/dev/null | while read -r pid; do
         [ "$(readlink "/proc/$pid/ns/mnt" 2>/dev/null)" != "$1" ] || printf '%s (%s) ' "$pid" "$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null)"
     done
 }

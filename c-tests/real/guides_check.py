@@ -17,6 +17,8 @@ from guides import SETUP, blocks, markdown
 LANGUAGES = {SETUP, "console", "sh", "text", "json", "ini", "yaml", "toml", "Dockerfile", "rust", "c", "diff"}
 PROGRAMS = {"apt", "apt-get", "cargo", "cp", "curl", "docker", "dpkg", "install", "kubectl", "ls", "podman", "python3", "rm", "rpm"}
 PROGRAMS |= {"runc", "systemctl", "tar", "tmpshim", "dist/tmpshim", "scripts/build", "scripts/dist", "scripts/test"}
+# A label and a few words, or a sentence; but no metric's name.
+NAMES_A_TEST = re.compile(r"[dst]\d?_[a-z0-9_]+|(?!tmpshim_)[a-z0-9]+(_[a-z0-9]+){3,}")
 
 
 def anchors(page):
@@ -64,13 +66,13 @@ def known_names(repository):
 
 
 def wrong_names(repository, page, names):
-    """What is named as a proof and is not there. Only files of the rooms that the repository has, and names like d6_links."""
+    """What is named as a proof and is not there: files of the rooms that the repository has, and tests."""
     for number, line in prose(page):
         for quoted in re.findall(r"`([^`]+)`", line):
             if re.fullmatch(r"(src|c-tests|scripts|deploy|docs)/[\w./-]+", quoted):
                 if not (repository / quoted).exists():
                     yield f"{page}:{number}: {quoted}: there is no such file"
-            elif re.fullmatch(r"[dst]\d?_[a-z0-9_]+", quoted) and quoted not in names:
+            elif NAMES_A_TEST.fullmatch(quoted) and quoted not in names:
                 yield f"{page}:{number}: {quoted}: there is no such test"
 
 

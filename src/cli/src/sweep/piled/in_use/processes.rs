@@ -128,7 +128,7 @@ impl Look<'_> {
             let text = texts.as_ref().ok().and_then(|texts| read_at(texts, name)).unwrap_or_default();
             match (number_after(&text, b"ino:", 10), number_after(&text, b"mnt_id:", 10)) {
                 (Some(inode), Some(mount)) => {
-                    let device = self.mounts.device(mount);
+                    let device = self.mounts.device(mount).or_else(|| Mounts::device_for(self.pid, mount));
                     // The kernel's own mounts are in no table: what lies there has no directory.
                     if (device.is_some() || !target.ends_with(b" (deleted)")) && known.insert((device, inode)) {
                         self.in_use.add_file(device, inode, user);
@@ -224,6 +224,19 @@ mod tests {
         assert_eq!(mapped(line), Some((rustix::fs::makedev(254, 1), 4711, &b"/tmp/a b (deleted)"[..])));
         assert_eq!(mapped(b"7ffc0000-7ffd0000 rw-p 00000000 00:00 0                          [stack]"), None);
         assert_eq!(mapped(b""), None);
+    }
+
+    #[test]
+    fn d6_a_file_on_a_mount_that_was_made_since_is_no_other_filesystems() {
+        let open = tempfile::NamedTempFile::new().unwrap();
+        let seen = rustix::fs::fstat(&open).unwrap();
+        let mut in_use = InUse::default();
+        // No mount is known.
+        add(&mut in_use, &Mounts::default());
+        let uses = |device, inode| in_use.file(super::super::File { device, mounted: Some(device), inode });
+        let own = User::Process { pid: std::process::id(), how: How::OpenFile };
+        assert_eq!(uses(seen.st_dev, seen.st_ino), Some(own));
+        assert_ne!(uses(seen.st_dev ^ 1 << 20, seen.st_ino), Some(own));
     }
 
     #[test]
