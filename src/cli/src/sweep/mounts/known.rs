@@ -2,14 +2,21 @@
 //! overlays are made of.
 
 use std::collections::HashMap;
+use std::fs;
 
-use super::{Mount, Mounts, below};
+use super::{Mount, Mounts, below, parse};
 
 impl Mounts {
     /// The device that a mount shows, in the kernel's numbers and not in those of stat(2), which btrfs and overlayfs make
     /// up.
     pub(crate) fn device(&self, mount: u64) -> Option<u64> {
         number(&self.by_id.get(&mount)?.device)
+    }
+
+    /// The same of a mount that is in no table yet, from the one of a process that has something open on it.
+    pub(crate) fn device_for(process: u32, mount: u64) -> Option<u64> {
+        let table = parse(&fs::read(format!("/proc/{process}/mountinfo")).ok()?);
+        number(&table.iter().find(|listed| listed.id == mount)?.device)
     }
 
     /// Whether to look at `path`, one of those that `/proc/PID/cwd` and its kin have, may mean to wait for a server.
