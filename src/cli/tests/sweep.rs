@@ -916,7 +916,7 @@ fn d5_run_cleans_up_behind_a_program_that_was_killed() {
 fn d5_run_cleans_up_when_the_daemon_has_ended() {
     let site = Site::new();
     let script = format!(
-        "'{}' '{}' stays 3 <&3 & echo $! >'{root}/pid'; while [ ! -e '{root}/go' ]; do :; done",
+        "'{}' '{}' stays 3 <&3 & echo $! >'{root}/pid'; while [ -d '{root}' ] && [ ! -e '{root}/go' ]; do :; done",
         tools().victim().display(),
         site.work().display(),
         root = site.root.path().display(),
@@ -926,7 +926,10 @@ fn d5_run_cleans_up_when_the_daemon_has_ended() {
     command.args(["-c", &line]).env("SCRIPT", script).env_remove("LD_PRELOAD");
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let (mut child, _output) = ready(&mut command);
-    let pid: i32 = fs::read_to_string(site.root.path().join("pid")).unwrap().trim().parse().unwrap();
+    // The shell and the daemon are not in step.
+    let number = || fs::read_to_string(site.root.path().join("pid")).ok()?.trim().parse::<i32>().ok();
+    eventually("the shell has written its child's number", || number().is_some());
+    let pid = number().unwrap();
     let input = child.stdin.take();
     fs::write(site.root.path().join("go"), "").unwrap();
     assert!(child.wait().unwrap().success(), "run ends with its program");
