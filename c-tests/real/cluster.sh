@@ -67,10 +67,11 @@ end_by() { # SIGNAL STATUS
     children=()
     equal "status after SIG$1; $(cat "$scratch/err" "$scratch/said")" "$2" "$status"
 }
-empty_volumes() { # as a kubelet makes them
+empty_volumes() { # MODE GROUP: as a kubelet makes them, where the pod has an fsGroup or none
     rm -rf "$volumes"/tmpshim "$volumes"/tmpshim-state
-    mkdir -m 777 "$volumes"/tmpshim "$volumes"/tmpshim-state
-    chmod 777 "$volumes"/tmpshim*
+    mkdir "$volumes"/tmpshim "$volumes"/tmpshim-state
+    chgrp "$2" "$volumes"/tmpshim*
+    chmod "$1" "$volumes"/tmpshim*
 }
 
 run contain "$deploy/example/deployment.yaml" scanner scanner
@@ -80,7 +81,10 @@ run contain "$deploy/example/deployment.yaml" scanner scanner
 }
 : >"$scratch/log"
 for pod in "$scratch/example.yaml" "$scratch/mutated.yaml"; do
-    empty_volumes
+    case $pod in
+        */mutated.yaml) empty_volumes 2777 1234 ;;
+        *) empty_volumes 777 0 ;;
+    esac
     run contain "$pod" tmpshim tmpshim
     equal "the init container; $(seen)" 0 "$status"
     equal "what it installs" "libtmpshim.so 755 tmpshim 755" "$(cd "$volumes/tmpshim" && stat -c '%n %a' -- * | tr '\n' ' ' | sed 's/ $//')"
@@ -100,7 +104,7 @@ for pod in "$scratch/example.yaml" "$scratch/mutated.yaml"; do
     rm -r "$images/again"
     assert_empty "after the example, $pod"
     equal "left in the state directory" "" "$(find "$volumes/tmpshim-state" -mindepth 2)"
-    equal "its rights" "700 65534" "$(stat -c '%a %u' "$volumes"/tmpshim-state/*)"
+    equal "others' rights to it" "00 65534" "$(stat -c '%a %u' "$volumes"/tmpshim-state/* | sed 's/^2\?7//')"
 done
 
 # A static Go program that does what Clair does.
@@ -108,7 +112,7 @@ cp -r "$SHARED/deploy/example" "$SHARED/deploy/clair"
 sed -i 's#\["/scanner"\]#["/clair"]#; s#args: .*#args: [/tmp, "2", "10"]#' "$SHARED/deploy/clair/deployment.yaml"
 [ $native = yes ] || refused "a program like Clair" 'ot supported' contain "$SHARED/deploy/clair/deployment.yaml" scanner scanner
 render clair
-empty_volumes
+empty_volumes 777 0
 succeeds "the init container" contain "$scratch/clair.yaml" tmpshim tmpshim
 succeeds "a program like Clair" contain "$scratch/clair.yaml" scanner scanner
 grep -qx "done" "$scratch/out" || fail "a program like Clair: $(seen)"

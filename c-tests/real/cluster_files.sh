@@ -60,7 +60,9 @@ refused "a container without a command" 'doc is missing path: ' in_root kustomiz
 # ---- docs/cluster.md, as it is written
 
 guide=$(realpath -- "$beside/../../docs/cluster.md")
-export CONTAINERS_STORAGE_CONF=$scratch/storage.conf BUILDAH_ISOLATION=chroot
+# Whatever is said to podman stays in here.
+export CONTAINERS_STORAGE_CONF=$scratch/storage.conf CONTAINERS_CONF=$scratch/containers.conf BUILDAH_ISOLATION=chroot
+printf '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\ntmp_dir = "%s"\n' "$scratch/libpod" >"$CONTAINERS_CONF"
 printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$scratch/store" "$scratch/run" >"$CONTAINERS_STORAGE_CONF"
 mkdir "$SHARED/dist"
 cp "$tmpshim" "$SHARED/dist/tmpshim"

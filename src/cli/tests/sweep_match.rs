@@ -1,10 +1,10 @@
 //! `tmpshim sweep --match`: what piled up goes, and what anybody uses does not (D6).
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -91,8 +91,7 @@ impl Site {
     /// Makes an empty directory, as mkdtemp does.
     fn leak(&self, name: &str) -> PathBuf {
         let path = self.piled(name);
-        fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        DirBuilder::new().mode(0o700).create(&path).unwrap();
         path
     }
 
@@ -523,6 +522,37 @@ fn d6_root_takes_one_users_or_everybodys() {
 }
 
 #[test]
+fn d6_root_without_the_right_to_look_takes_only_what_no_unseen_process_can_use() {
+    const SOMEBODY: u32 = 470_011;
+    if !is_root("other users' processes") {
+        return;
+    }
+    let site = Site::new();
+    for (name, uid) in [("leak-used", NOBODY), ("leak-free", SOMEBODY), ("leak-open", SOMEBODY)] {
+        chown(site.leak(name), Some(uid), Some(uid)).unwrap();
+    }
+    open_permissions(&site.piled("leak-open"));
+    let mut holder = Command::new(tool("holder"));
+    holder.args(["waits", "/"]).current_dir("/").uid(NOBODY).gid(NOBODY);
+    let holder = Holder::start(&mut holder);
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace"]).arg(tool("tmpshim"));
+    command.args(["sweep", "--match", "leak-*", "--older-than", "0s", "--yes"]).arg(site.path("piled"));
+    command.env("TMPSHIM_STATE_DIR", site.path("state")).stdin(Stdio::null());
+    let output = within(&mut command);
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(site.names(), ["leak-open", "leak-used"], "{said}");
+    assert!(
+        said.contains("are taken, of users without such processes") && said.contains("with CAP_SYS_PTRACE"),
+        "{said}"
+    );
+    holder.end();
+    site.sweep(&[]);
+    assert!(site.names().is_empty());
+}
+
+#[test]
 fn d6_others_take_only_what_nobody_else_can_use() {
     if !is_root("another user") {
         return;
@@ -552,7 +582,10 @@ fn d6_others_take_only_what_nobody_else_can_use() {
     let said = text(&output);
     assert!(output.status.success(), "{said}");
     assert_eq!(site.names(), ["leak-full", "leak-open", "leak-root"], "{said}");
-    assert!(said.contains("cannot be looked at; only directories without permission for group and others"), "{said}");
+    assert!(
+        said.contains("only directories without permission for group and others are taken, of this user"),
+        "{said}"
+    );
     let output = run(&["--contents"]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(site.names(), ["leak-open", "leak-root"], "{}", text(&output));
@@ -797,7 +830,7 @@ fn d6_everything_is_looked_at_again_after_the_answer() {
 fn d6_ctrl_c_stops_between_two_directories_and_what_was_done_is_told() {
     let site = Site::new_in(Path::new("/dev/shm"));
     for number in 0..30_000 {
-        fs::create_dir(site.piled(&format!("leak-{number}"))).unwrap();
+        site.leak(&format!("leak-{number}"));
     }
     let mut child = site.command(&["--older-than", "0s", "--yes", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -823,7 +856,7 @@ fn attack(site: &Site, number: usize, with_mounts: bool, stop: &AtomicBool, swap
     symlink(&canary, &link).unwrap();
     while !stop.load(Ordering::Relaxed) {
         // Each of these fails where the sweep was quicker.
-        let _ = fs::create_dir_all(sub.join("deep"));
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(sub.join("deep"));
         let _ = fs::write(sub.join("deep/file"), "x");
         let _ = fs::write(target.join("file"), "x");
         // The directory itself becomes a link and is itself again.

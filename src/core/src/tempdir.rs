@@ -200,7 +200,7 @@ pub fn settle(ticket: Ticket<'_>, made: bool, directory: RawFd, path: *const c_c
 
 /// Writes the path from the root, as it is now: the program may change its directory later. Says whether there is one
 /// that a system call takes.
-fn absolute(directory: RawFd, path: &[u8], text: &mut Text<PATH_MAX>) -> bool {
+fn absolute(directory: RawFd, mut path: &[u8], text: &mut Text<PATH_MAX>) -> bool {
     if path.first() != Some(&b'/') {
         let length = if directory == sys::CWD {
             sys::getcwd(text.spare()).map_or(0, |length| length.saturating_sub(1))
@@ -215,6 +215,10 @@ fn absolute(directory: RawFd, path: &[u8], text: &mut Text<PATH_MAX>) -> bool {
             return false;
         }
         text.push(b"/");
+    }
+    // A sweep does not follow dots.
+    while let [b'.', b'/', rest @ ..] = path {
+        path = rest;
     }
     text.push(path);
     !text.is_cut()
@@ -244,6 +248,21 @@ mod tests {
         assert_eq!(mkdtemp("/nowhere/XXXXXX", &Settings::DEFAULT, &site.tracker).0, Err(Errno::NOENT));
         assert_eq!(mkdtemp("/etc/passwd/XXXXXX", &Settings::DEFAULT, &site.tracker).0, Err(Errno::NOTDIR));
         assert_eq!(site.end(Cleanup::All), []);
+    }
+
+    #[test]
+    fn d5_a_path_is_noted_as_a_sweep_will_follow_it() {
+        let noted = |path: &str| {
+            let mut text = Text::new();
+            assert!(absolute(sys::CWD, path.as_bytes(), &mut text));
+            String::from_utf8(text.as_bytes().to_vec()).unwrap()
+        };
+        let here = std::env::current_dir().unwrap().display().to_string();
+        for (path, expected) in [("a", "/a"), ("./a", "/a"), ("././a/b", "/a/b"), (".a/b", "/.a/b"), ("../a", "/../a")]
+        {
+            assert_eq!(noted(path), format!("{here}{expected}"));
+        }
+        assert_eq!(noted("/tmp//a"), "/tmp//a");
     }
 
     #[test]

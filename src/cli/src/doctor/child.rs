@@ -10,11 +10,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getppid, kill_process, pidfd_open,
     set_parent_process_death_signal, waitpid,
 };
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -97,13 +99,14 @@ fn attend<T: DeserializeOwned>(
     work: impl FnOnce(&mut Teller),
     more: &mut Vec<T>,
 ) -> Result<(), String> {
-    let (reader, writer) = pipe().map_err(|error| format!("no pipe: {error}"))?;
+    let (reader, writer) = raised_pipe().map_err(|error| format!("no pipe: {error}"))?;
     let doctor = rustix::process::getpid();
     // SAFETY: this command has a single thread, so the child may do whatever this process may.
     match unsafe { libc::fork() } {
         -1 => Err(format!("no process: {}", std::io::Error::last_os_error())),
         0 => {
             drop(reader);
+            let _ = let_go_of_output();
             prepare(doctor);
             work(&mut Teller(writer));
             // SAFETY: _exit(2) ends the process and nothing else: the parent's buffers are not the child's to flush.
@@ -115,6 +118,27 @@ fn attend<T: DeserializeOwned>(
             listen(reader, child, subject, more)
         }
     }
+}
+
+/// Above the standard descriptors: where the caller closed one of those, the pipe would be in its place.
+fn raised_pipe() -> std::io::Result<(PipeReader, PipeWriter)> {
+    let (reader, writer) = pipe()?;
+    Ok((fcntl_dupfd_cloexec(&reader, 3)?.into(), fcntl_dupfd_cloexec(&writer, 3)?.into()))
+}
+
+/// Whoever reads the doctor's output waits for the last process that has it open.
+fn let_go_of_output() -> rustix::io::Result<()> {
+    let nothing = openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    let Ok(nothing) = nothing else {
+        for number in 0..3 {
+            // SAFETY: standard descriptors, which nobody in this process owns.
+            unsafe { rustix::io::close(number) };
+        }
+        return Ok(());
+    };
+    dup2_stdin(&nothing)?;
+    dup2_stdout(&nothing)?;
+    dup2_stderr(&nothing)
 }
 
 /// The signals that end it must be able to: whoever started the doctor may have them blocked or ignored.
@@ -179,6 +203,8 @@ fn listen<T: DeserializeOwned>(
 /// Ends a silent process, if it can be ended.
 fn give_up(child: Pid) -> String {
     let _ = kill_process(child, Signal::TERM);
+    // Whose rights it has can have stopped it.
+    let _ = kill_process(child, Signal::CONT);
     let silence = format!("{SILENCE} (for {} s)", PATIENCE.as_secs());
     if ended(child, GRACE).is_some() {
         return silence;

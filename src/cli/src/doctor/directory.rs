@@ -7,15 +7,14 @@ use rustix::fs::{Access, AtFlags, CWD, StatVfs, accessat, fstat, fstatvfs};
 use rustix::io::Errno;
 use serde_json::json;
 use tmpshim_core::identity;
-use tmpshim_core::tmpfile::plan::{Answer, after};
-use tmpshim_core::tmpfile::survey::{Survey, Unlinked};
 
+use super::calls::Calls;
 use super::child::Teller;
-use super::errno;
 use super::finding::{Cure, Finding, Name, Verdict};
 use super::mount::Mount;
 use super::outlook::Outlook;
-use super::tries::{self, Refused, Trouble};
+use super::words::{bytes, quoted};
+use super::{errno, left};
 
 /// What is to be known beforehand.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +28,8 @@ pub(super) struct Context {
     /// How the program is started: as it is, under `tmpshim run`, with the library.
     pub(super) program: String,
     pub(super) run: String,
+    /// This command.
+    pub(super) command: String,
     pub(super) preload: Option<String>,
     /// A filter is on whoever looks.
     pub(super) is_filtered: bool,
@@ -89,7 +90,7 @@ impl Look<'_> {
         let is_read_only = self.options(mount.as_ref(), room.as_ref(), teller);
         let is_writable = self.access(is_read_only, teller);
         if let Some(room) = &room {
-            Self::room(room, teller);
+            self.room(room, teller);
         }
         if !is_writable || is_read_only {
             return;
@@ -98,7 +99,9 @@ impl Look<'_> {
             let why = "append-only (chattr +a): no name could be removed again, so nothing was tried";
             return teller.find(Finding::new(Name::Unlinked, Verdict::WillFail, why));
         }
-        self.calls(mount.as_ref(), teller);
+        let calls = Calls { directory: self.fd(), context: self.context, mount: mount.as_ref() };
+        calls.look(teller);
+        left::look(self.fd(), self.path, self.context, teller);
     }
 
     /// Whether nothing can be written there.
@@ -182,7 +185,7 @@ impl Look<'_> {
         is_writable
     }
 
-    fn room(room: &StatVfs, teller: &mut Teller) {
+    fn room(&self, room: &StatVfs, teller: &mut Teller) {
         // Some of it may be kept for root.
         let free = if rustix::process::geteuid().is_root() { room.f_bfree } else { room.f_bavail };
         let (free, total) = (free.saturating_mul(room.f_frsize), room.f_blocks.saturating_mul(room.f_frsize));
@@ -204,118 +207,7 @@ impl Look<'_> {
         teller.find(finding.with(json!({ "free": free, "total": total })));
         if is_full || is_used_up {
             let remove = "make room; what killed programs left behind under tmpshim goes with";
-            teller.cure(Cure::new(remove, "tmpshim sweep"));
-        }
-    }
-
-    fn calls(&self, mount: Option<&Mount>, teller: &mut Teller) {
-        let known = Survey::new();
-        match tries::tmpfile(self.fd()) {
-            Ok(file) => self.native(file.as_fd(), teller),
-            Err(error) => {
-                let refused = Finding::refused(Name::Tmpfile, Verdict::WillFail, error, "");
-                match after(error, libc::O_TMPFILE | libc::O_RDWR) {
-                    Answer::Return => teller.find(refused),
-                    Answer::StandIn | Answer::StandInIfDirectory => {
-                        self.stand_in(error, refused, mount, &known, teller);
-                    }
-                }
-            }
-        }
-        self.unlinked(&known, teller);
-    }
-
-    fn native(&self, file: BorrowedFd<'_>, teller: &mut Teller) {
-        let by = if tries::is_stand_in(file) { "works, by the supervisor above tmpshim doctor" } else { "works" };
-        teller.find(Finding::well(Name::Tmpfile, by));
-        teller.find(match tries::link(self.fd(), file) {
-            Ok(()) => Finding::well(Name::Linkat, "works"),
-            Err(trouble) => failure(Name::Linkat, &trouble),
-        });
-        teller.find(match tries::reopen(file) {
-            Ok(()) => Finding::well(Name::Reopen, "works"),
-            Err(error) => Finding::refused(Name::Reopen, Verdict::WillFail, error, ""),
-        });
-    }
-
-    fn stand_in(&self, error: Errno, refused: Finding, mount: Option<&Mount>, known: &Survey, teller: &mut Teller) {
-        let context = self.context;
-        let mut refused = refused;
-        if mount.is_some_and(Mount::has_tmpfile) && context.is_filtered {
-            refused.found += ": this filesystem has it, so a seccomp filter refuses it";
-        }
-        let tried = tries::with_tmpshim(self.fd(), error, known);
-        if let (Ok(_), Some(how)) = (&tried, &context.is_helped) {
-            refused.verdict = Verdict::Note;
-            refused.found = format!("{}; {how}", refused.found);
-        }
-        teller.find(refused);
-        match tried {
-            Ok(found) => {
-                let how = match found {
-                    Unlinked::Breaks => {
-                        "works, also linkat and re-open: under a hidden name that is kept while it is in use"
-                    }
-                    Unlinked::Hides => "works, also linkat and re-open; the server keeps a name of its own meanwhile",
-                    Unlinked::Works | Unlinked::Impossible => "works, also linkat and re-open",
-                };
-                teller.find(Finding::well(Name::StandIn, how));
-                if context.is_helped.is_none() {
-                    self.cures(teller);
-                }
-            }
-            Err(trouble) => teller.find(failure(Name::StandIn, &trouble)),
-        }
-    }
-
-    fn cures(&self, teller: &mut Teller) {
-        teller.cure(Cure::new(
-            "what needs O_TMPFILE fails here (Clair 4.7.3, skopeo with partial images, xfs_io -T); with tmpshim it works:",
-            &*self.context.run,
-        ));
-        if let Some(preload) = &self.context.preload {
-            teller.cure(Cure::new("or, for a program that uses a shared libc and is not Go's:", &**preload));
-        }
-    }
-
-    /// What programs do by themselves, tmpshim leaves to them.
-    fn breaks(&self, trouble: &Trouble, teller: &mut Teller) {
-        let is_full = matches!(trouble, Trouble::Refused(Refused { error: Errno::NOSPC | Errno::DQUOT, .. }));
-        if !is_full {
-            teller.cure(Cure::new(
-                "what unlinks a file and goes on using it fails here with tmpshim, too; let it use another directory:",
-                format!("TMPDIR=DIRECTORY {}", self.context.program),
-            ));
-        }
-    }
-
-    fn unlinked(&self, known: &Survey, teller: &mut Teller) {
-        let tried = tries::unlinked(self.fd());
-        teller.find(match &tried {
-            Ok(()) => match tries::survey(self.fd(), known) {
-                Unlinked::Hides => {
-                    let how = "works; the server renames the file and removes that name when it is closed";
-                    Finding::well(Name::Unlinked, how).with("hides")
-                }
-                _ => Finding::well(Name::Unlinked, "works").with("works"),
-            },
-            Err(trouble) => failure(Name::Unlinked, trouble).with("breaks"),
-        });
-        if let Err(trouble) = tried {
-            self.breaks(&trouble, teller);
-        }
-    }
-}
-
-fn failure(name: Name, trouble: &Trouble) -> Finding {
-    match trouble {
-        Trouble::Refused(Refused { call, error }) => {
-            let finding = Finding::refused(name, Verdict::WillFail, *error, "");
-            Finding { found: format!("{call}: {}", finding.found), ..finding }
-        }
-        Trouble::Stays(left, error) => {
-            let what = format!("{left} could be made here and not be removed again; remove it by hand");
-            Finding::refused(name, Verdict::WillFail, *error, &what)
+            teller.cure(Cure::new(remove, format!("{} sweep", self.context.command)));
         }
     }
 }
@@ -357,37 +249,6 @@ fn scarce(free: u64, total: u64, least: u64) -> Verdict {
     }
 }
 
-/// For people.
-fn bytes(count: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut unit = "bytes";
-    let (mut tenths, mut rest) = (count.saturating_mul(10), units.iter());
-    if count < 1024 {
-        return format!("{count} {unit}");
-    }
-    while tenths >= 10_240 {
-        let Some(next) = rest.next() else { break };
-        tenths /= 1024;
-        unit = next;
-    }
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
-}
-
-/// For a shell.
-pub(super) fn quoted(path: &Path) -> String {
-    quoted_word(&path.to_string_lossy())
-}
-
-/// For a shell.
-pub(super) fn quoted_word(word: &str) -> String {
-    let is_plain = |character: char| character.is_alphanumeric() || "/._-+=:,@%".contains(character);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -402,15 +263,5 @@ mod tests {
         // A small filesystem is not scarce for being small.
         assert_eq!(scarce(15 << 20, 16 << 20, least), Verdict::Well);
         assert_eq!([scarce(5, 100, 0), scarce(1, 1000, 0)], [Verdict::Well, Verdict::Beware]);
-    }
-
-    #[test]
-    fn sizes_and_words_are_written_as_people_write_them() {
-        assert_eq!(
-            [bytes(0), bytes(1023), bytes(1536), bytes(64 << 20)],
-            ["0 bytes", "1023 bytes", "1.5 KiB", "64.0 MiB"]
-        );
-        assert_eq!(quoted(Path::new("/a-b/c.d")), "/a-b/c.d");
-        assert_eq!([quoted_word("a b"), quoted_word("it's"), quoted_word("")], ["'a b'", r"'it'\''s'", "''"]);
     }
 }

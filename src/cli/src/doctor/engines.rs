@@ -9,8 +9,8 @@ use tmpshim_supervise::filter::{self, Watch};
 use tmpshim_supervise::install;
 
 use super::child::{Teller, Undisturbed};
-use super::directory::quoted;
 use super::finding::{Finding, Name, Verdict};
+use super::words::quoted;
 use crate::run::library;
 use crate::run::program::find;
 
@@ -76,8 +76,11 @@ pub(super) fn look(teller: &mut Teller) -> Engines {
             Finding::well(Name::Library, format!("can be loaded, from {}", path.display()))
         }
         Ok(Library { path, .. }) => {
-            let place = path.parent().unwrap_or(path).parent().unwrap_or(path).display().to_string();
-            Finding::well(Name::Library, format!("can be loaded; tmpshim run puts it into {place}"))
+            // A directory of its own, for each run, in there; or a file in memory, for want of one.
+            let place = path.parent().and_then(Path::parent).filter(|_| !path.starts_with("/proc"));
+            let place = place
+                .map_or_else(|| "keeps it in memory".to_owned(), |place| format!("puts it into {}", place.display()));
+            Finding::well(Name::Library, format!("can be loaded; tmpshim run {place}"))
         }
         Err(why) => Finding::new(Name::Library, missing(has_any), why),
     };

@@ -85,6 +85,7 @@ names! {
     Reopen: "re-open by /proc/self/fd";
     Unlinked: "create, unlink, use";
     StandIn: "O_TMPFILE with tmpshim";
+    Left: "left behind";
     // A program.
     File: "file";
     Architecture: "architecture";

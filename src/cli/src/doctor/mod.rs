@@ -5,12 +5,14 @@
 
 mod ancestors;
 mod binary;
+mod calls;
 mod child;
 mod directory;
 mod engines;
 mod errno;
 mod finding;
 mod journals;
+mod left;
 mod libc;
 mod mount;
 mod outlook;
@@ -20,6 +22,7 @@ mod settings;
 mod show;
 mod system;
 mod tries;
+mod words;
 
 use std::env;
 use std::ffi::OsString;
@@ -30,12 +33,13 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, StatxFlags, access, statx};
 
 use crate::failure::{Failure, without_numbers};
 use crate::run::program::find;
-use directory::{Context, quoted_word};
+use directory::Context;
 use engines::Engines;
 use finding::{Finding, Kind, Name, Subject, Verdict};
 use outlook::Outlook;
 use process::Facts;
 use serde::{Deserialize, Serialize};
+use words::quoted_word;
 
 /// What `tmpshim doctor` was asked to do.
 #[derive(Debug)]
@@ -169,6 +173,7 @@ impl Doctor {
             may_be_missing: source == Source::Optional,
             is_helped: process.and_then(|facts| facts.is_helped.clone()),
             run: format!("{} run -- {name}", self.engines.command),
+            command: self.engines.command.clone(),
             program: name.to_owned(),
             // Whether that reaches a program that was named is said where that is looked at.
             preload: self

@@ -9,11 +9,11 @@ use serde_json::json;
 
 use super::binary::Binary;
 use super::child::Teller;
-use super::directory::quoted_word;
 use super::engines::Engines;
 use super::finding::{Cure, Finding, Name, Verdict};
 use super::libc::{Libc, OLDEST};
 use super::outlook::Outlook;
+use super::words::quoted_word;
 use crate::elf::Kind;
 use crate::run::program::{Followed, follow, gains_rights};
 

@@ -17,6 +17,9 @@ const LONGEST: usize = 64 * 1024;
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
 
+/// How many paths are complained about: pods, and with them their logs, come and go for ever.
+const COMPLAINTS: usize = 1000;
+
 /// How many rounds a file is read on that has lost its name: who writes it may not have been told yet.
 const PATIENCE: u32 = 2;
 
@@ -99,10 +102,9 @@ impl Logs {
             followed.missed += 1;
         }
         for path in self.paths() {
-            if let Err(error) = self.find(&path)
-                && self.known.insert(path.clone())
-            {
-                self.has_failed = true;
+            let Err(error) = self.find(&path) else { continue };
+            self.has_failed = true;
+            if self.known.len() < COMPLAINTS && self.known.insert(path.clone()) {
                 let why = without_numbers(&error.to_string());
                 anstream::eprintln!("tmpshim: warning: cannot read {}: {why}; it is left out", path.display());
             }

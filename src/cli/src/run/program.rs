@@ -33,8 +33,13 @@ pub(crate) enum Reach {
 impl Reach {
     /// Looks at the program that `name` stands for.
     pub(crate) fn of(name: &OsStr) -> Self {
-        // Executable and not readable: such a program is no less preloaded, and nothing more can be known.
-        look_at(name).map_or(Self::Full, |(kind, path)| Self::of_kind(&kind, path))
+        let Some(path) = find(name, env::var_os("PATH").as_deref()) else { return Self::Full };
+        let mut followed = follow(path);
+        match (followed.kind, followed.chain.pop()) {
+            (Ok(kind), Some(path)) => Self::of_kind(&kind, path),
+            // Executable and not readable: such a program is no less preloaded, and nothing more can be known.
+            _ => Self::Full,
+        }
     }
 
     fn of_kind(kind: &Kind, path: PathBuf) -> Self {
@@ -82,17 +87,6 @@ pub(crate) fn follow(path: PathBuf) -> Followed {
     }
 }
 
-/// The loader of the program that `name` stands for.
-pub(crate) fn loader(name: &OsStr) -> Option<PathBuf> {
-    if let (Kind::Dynamic { loader, .. }, _) = look_at(name)? { Some(loader) } else { None }
-}
-
-/// What kind of file is executed in the end, and which.
-fn look_at(name: &OsStr) -> Option<(Kind, PathBuf)> {
-    let mut followed = follow(find(name, env::var_os("PATH").as_deref())?);
-    Some((followed.kind.ok()?, followed.chain.pop()?))
-}
-
 /// Where execvp(3) finds `name`.
 pub(crate) fn find(name: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
     if name.as_bytes().contains(&b'/') {
@@ -124,6 +118,12 @@ fn changes_ids(file: &Metadata, user: u32, group: u32) -> bool {
     // Without group execution the bit once meant mandatory locking, and the kernel does not change the group.
     let sets_group = mode & 0o2010 == 0o2010;
     (mode & 0o4000 != 0 && file.uid() != user) || (sets_group && file.gid() != group)
+}
+
+/// The loader of the program that `name` stands for, if it has one.
+pub(super) fn loader(name: &OsStr) -> Option<PathBuf> {
+    let followed = follow(find(name, env::var_os("PATH").as_deref())?);
+    if let Ok(Kind::Dynamic { loader, .. }) = followed.kind { Some(loader) } else { None }
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! the same directory elsewhere. A mount's place is that of its mount point inside of the filesystem that holds it: the
 //! device of the mount above, the part of that filesystem which is mounted, and the rest of the way.
 
+mod known;
+
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -94,7 +96,7 @@ impl Mounts {
             for mount in &table {
                 let path = joined(root.as_os_str().as_bytes(), &mount.point);
                 mounts.by_id.entry(mount.id).or_insert_with(|| mount.clone());
-                if matches!(mount.kind.as_slice(), b"nfs" | b"nfs4" | b"9p" | b"cifs" | b"smb3" | b"ceph" | b"afs") {
+                if known::may_ask_a_server(&mount.kind) {
                     mounts.remote.push(path.clone());
                 }
                 let at = by_id.get(&mount.parent).filter(|above| above.id != mount.id);
@@ -155,58 +157,6 @@ impl Mounts {
         };
         let mount = by_id.or_else(by_path)?;
         Some((mount.device.clone(), mount.place(&real)?))
-    }
-
-    /// The device that a mount shows, in the kernel's numbers and not in those of stat(2), which btrfs and overlayfs make
-    /// up.
-    pub(crate) fn device(&self, mount: u64) -> Option<u64> {
-        number(&self.by_id.get(&mount)?.device)
-    }
-
-    /// The same of a mount that is in no table yet, from the one of a process that has something open on it.
-    pub(crate) fn device_for(process: u32, mount: u64) -> Option<u64> {
-        let table = parse(&fs::read(format!("/proc/{process}/mountinfo")).ok()?);
-        number(&table.iter().find(|listed| listed.id == mount)?.device)
-    }
-
-    /// Whether to look at `path`, one of those that `/proc/PID/cwd` and its kin have, may mean to wait for a server.
-    pub(crate) fn is_remote(&self, path: &[u8]) -> bool {
-        self.remote.iter().any(|point| below(path, point).is_some())
-    }
-
-    /// The names in a directory that are mounted somewhere else, or hold what is: by a bind mount, for one.
-    /// Where it is not known which filesystem it is, all names in them.
-    pub(crate) fn sources(&self, parent: &[u8]) -> HashMap<Vec<u8>, String> {
-        let describe = |mount: &Mount| {
-            let point = String::from_utf8_lossy(&mount.point);
-            format!("it, or a part of it, is mounted on {point}")
-        };
-        let Some((device, place)) = self.place(parent) else {
-            let parts = self.by_id.values().flat_map(|mount| {
-                let parts = mount.root.split(|&byte| byte == b'/').filter(|part| !part.is_empty());
-                parts.map(move |part| (part.to_vec(), describe(mount)))
-            });
-            return parts.collect();
-        };
-        let found = self.by_id.values().filter(|mount| mount.device == device).filter_map(|mount| {
-            let rest = below(&mount.root, &place)?;
-            let name = rest.split(|&byte| byte == b'/').next().filter(|name| !name.is_empty())?;
-            Some((name.to_vec(), describe(mount)))
-        });
-        found.collect()
-    }
-
-    /// The directories that overlay filesystems are made of, as whoever mounted them wrote it.
-    pub(crate) fn layers(&self) -> impl Iterator<Item = Vec<u8>> {
-        let overlays = self.by_id.values().filter(|mount| mount.kind == b"overlay");
-        let options = overlays.flat_map(|mount| mount.options.split(|&byte| byte == b','));
-        let values = options.filter_map(|option| {
-            let end = option.iter().position(|&byte| byte == b'=')?;
-            let is_layer =
-                matches!(&option[..end], b"lowerdir" | b"lowerdir+" | b"datadir+" | b"upperdir" | b"workdir");
-            is_layer.then(|| &option[end + 1..])
-        });
-        values.flat_map(|value| value.split(|&byte| byte == b':')).filter(|path| !path.is_empty()).map(<[u8]>::to_vec)
     }
 
     /// What is mounted at or below `name` in a directory, for people.
@@ -273,12 +223,6 @@ fn line(line: &[u8]) -> Option<Mount> {
     let kind = fields.next()?.to_vec();
     let options = fields.nth(1).map(plain).unwrap_or_default();
     Some(Mount { id, parent, device, root, point, kind, options })
-}
-
-/// `major:minor` as one number.
-fn number(device: &[u8]) -> Option<u64> {
-    let (major, minor) = str::from_utf8(device).ok()?.split_once(':')?;
-    Some(rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// Space, tab, newline and backslash are written as a backslash and three octal digits.

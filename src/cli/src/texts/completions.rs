@@ -12,11 +12,15 @@ pub(crate) fn of(shell: Shell, command: &Command) -> Vec<u8> {
     let mut command = shown(command);
     let mut script = Vec::new();
     match shell {
-        Shell::Bash => generate(Bash, &mut command, "tmpshim", &mut script),
+        Shell::Bash => {
+            generate(Bash, &mut command, "tmpshim", &mut script);
+            script.extend(include_bytes!("program.bash"));
+        }
         Shell::Zsh => generate(Zsh, &mut command, "tmpshim", &mut script),
         Shell::Fish => {
             generate(Fish, &mut command, "tmpshim", &mut script);
             script.extend(command.get_subcommands().flat_map(words_for_fish).collect::<String>().bytes());
+            script.extend(include_bytes!("program.fish"));
         }
     }
     script
@@ -99,6 +103,9 @@ mod tests {
         command.build();
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         let mut lines = vec![(words(&["sw"]), words(&["sweep"])), (words(&["man", "lib"]), words(&["libtmpshim"]))];
+        // The words of the program, with and without options before.
+        lines.push((words(&["run", "--", "mkfif"]), words(&["mkfifo"])));
+        lines.push((words(&["run", "--cleanup", "off", "--", "mkfif"]), words(&["mkfifo"])));
         for subcommand in command.get_subcommands().filter(|command| command.get_name() != "help") {
             let name = subcommand.get_name();
             lines.push((words(&[""]), words(&[name])));
@@ -138,7 +145,7 @@ mod tests {
             let words: Vec<_> = line.iter().map(|word| format!("'{word}'")).collect();
             let before = line.iter().rev().nth(1).map_or("tmpshim", String::as_str);
             format!(
-                "COMP_WORDS=(tmpshim {}); COMP_CWORD={}; COMPREPLY=(); _tmpshim tmpshim '{}' '{before}'; \
+                "COMP_WORDS=(tmpshim {}); COMP_CWORD={}; COMPREPLY=(); _tmpshim_program tmpshim '{}' '{before}'; \
                  printf '%s\\n' \"${{COMPREPLY[@]}}\" .",
                 words.join(" "),
                 line.len(),

@@ -113,7 +113,9 @@ impl Plan {
             })
             .collect();
         let _ = write!(text, "to remove: {} ({})", directories(self.found.len()), owners.join(", "));
-        let _ = write!(text, ", last changed {} to {} ago", age(oldest.newest), age(newest.newest));
+        let (oldest, newest) = (age(oldest.newest), age(newest.newest));
+        let ages = if oldest == newest { oldest } else { format!("{oldest} to {newest}") };
+        let _ = write!(text, ", last changed {ages} ago");
         if request.contents {
             let bytes = self.found.iter().map(|found| found.bytes).sum();
             let _ = write!(text, ", with {} of contents", HumanBytes(bytes));
@@ -137,10 +139,12 @@ fn say_rest(text: &mut String, count: u64, told: usize) {
 fn say_unseen(text: &mut String, unseen: &Unseen) {
     if unseen.processes > 0 {
         let count = HumanCount(unseen.processes);
+        let is_root = rustix::process::geteuid().is_root();
+        let whose = if is_root { "of users without such processes" } else { "of this user" };
         let _ = writeln!(
             text,
-            "note: {count} processes of other users, or protected ones, cannot be looked at; only directories without \
-             permission for group and others are taken"
+            "note: {count} processes cannot be looked at, and may use anything; only directories without permission for \
+             group and others are taken, {whose}"
         );
     }
     if unseen.hidden {

@@ -80,8 +80,7 @@ impl InUse {
         sockets::add(&mut in_use);
         kernel::add(&mut in_use, mounts);
         journals::add(&mut in_use);
-        in_use.paths.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-        in_use.named.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        in_use.sort();
         in_use.cost = begun.elapsed();
         in_use.taken = Some(Instant::now());
         in_use
@@ -113,6 +112,12 @@ impl InUse {
     pub(crate) fn socket(&self, name: &[u8], parent: &[u8]) -> Option<User> {
         let parents = self.sockets.get(name)?;
         (parents.contains(parent) || parents.contains(&b""[..])).then_some(User::Socket)
+    }
+
+    fn sort(&mut self) {
+        for paths in [&mut self.paths, &mut self.named] {
+            paths.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        }
     }
 
     fn add_path(&mut self, path: &[u8], user: User) {
@@ -178,7 +183,7 @@ mod tests {
         for path in ["/tmp/a", "/tmp/a b/c", "/tmp/a-b/c", "/tmp/d/e/f (deleted)", "relative"] {
             in_use.add_path(path.as_bytes(), user);
         }
-        in_use.paths.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        in_use.sort();
         for (path, expected) in [
             ("/tmp/a", true),
             ("/tmp/a b", true),
@@ -211,7 +216,10 @@ mod tests {
         let path = root.path().join("a/b");
         std::fs::create_dir_all(&path).unwrap();
         let open = std::fs::File::open(&path).unwrap();
-        let in_use = InUse::look(&Mounts::look());
+        // Without the journals of others, which takes a fork: that child would hold what other tests have locked.
+        let mut in_use = InUse::default();
+        processes::add(&mut in_use, &Mounts::look());
+        in_use.sort();
         let own = User::Process { pid: std::process::id(), how: How::OpenFile };
         assert_eq!(in_use.path(root.path().join("a").as_os_str().as_bytes()), Some(own));
         let seen = rustix::fs::fstat(&open).unwrap();
