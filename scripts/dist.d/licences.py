@@ -44,7 +44,8 @@ def main():
     texts = {}
     print("The command tmpshim and the library libtmpshim.so contain the following, each under its own licence.")
     print("tmpshim is linked statically with the GNU C library as well (LGPL-2.1-or-later, see the end), and with the")
-    print("Rust standard library (MIT OR Apache-2.0, https://www.rust-lang.org).\n")
+    print("Rust standard library (MIT OR Apache-2.0, https://www.rust-lang.org) and GCC's run-time library (GPL-3.0-or-later")
+    print("with the GCC Runtime Library Exception).\n")
     for package in linked_packages():
         licence = package["license"]
         if not licence:

@@ -823,6 +823,8 @@ fn a_process_is_seen_with_its_own_mounts_and_rights() {
         (&[run, "run", "--"], true, true, 0),
         (&["env", &preload], false, true, 0),
         (&["env", &preload, "TMPSHIM_TMPFILE=off"], false, true, 1),
+        // A supervisor that was asked for directories only.
+        (&[run, "run", "--engine", "notify", "--tmpfile", "off", "--track", "x*", "--"], true, false, 1),
     ] {
         let waiting = elsewhere(&hidden, &[], &[&AS_NOBODY[..], prefix].concat());
         let report = pid(waiting.pid);

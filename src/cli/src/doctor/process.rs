@@ -80,7 +80,7 @@ pub(super) fn look(pid: u32, teller: &mut Teller) {
     let current = link("cwd");
     teller.find(in_use(pid, temporary.as_deref(), current.as_deref()));
     let stands_in = settings::stand_in(&environment);
-    let is_helped = if above.answers() {
+    let is_helped = if above.answers() && stands_in {
         Some("the supervisor above it answers in its place".to_owned())
     } else {
         (is_preloaded && !is_go && stands_in).then(|| "the library in it stands in".to_owned())

@@ -182,10 +182,10 @@ mod tests {
             assert!(section.contains(&subcommand.get_about().unwrap().to_string()), "what {name} does");
             for arg in subcommand.get_arguments().filter(|arg| arg.get_id() != "help") {
                 let short = arg.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
-                let shown = match arg.get_long() {
-                    Some(long) => format!(".TP\n{short}--{long}"),
-                    None => arg.get_value_names().unwrap()[0].to_string(),
-                };
+                let shown = arg.get_long().map_or_else(
+                    || arg.get_value_names().unwrap()[0].to_string(),
+                    |long| format!(".TP\n{short}--{long}"),
+                );
                 assert_ne!(section.contains(&shown), arg.is_hide_set(), "{shown} of {name}");
                 flags += usize::from(!arg.is_hide_set());
                 if arg.get_num_args().unwrap().takes_values() && !arg.is_hide_set() {
