@@ -221,6 +221,14 @@ fn a_bad_flag_is_2_and_names_what_is_accepted() {
         assert!(message.contains(part), "{message}");
     }
     assert_eq!(Command::new(TMPSHIM).args(["run"]).output().unwrap().status.code(), Some(2));
+    // What looks like a flag is one, and no program's name, unless "--" stands before it.
+    let output = Command::new(TMPSHIM).args(["run", "--lgo", "stderr", "true"]).output().unwrap();
+    let (_, message) = text(&output);
+    assert!(output.status.code() == Some(2) && message.contains("--lgo"), "{message}");
+    assert_eq!(Command::new(TMPSHIM).args(["run", "--", "--lgo"]).output().unwrap().status.code(), Some(127));
+    // A program's own flags are the program's, also without "--".
+    let output = Command::new(TMPSHIM).args(["run", "printf", "%s ", "--log", "--", "-x"]).output().unwrap();
+    assert_eq!(output.stdout, b"--log -- -x ");
 }
 
 #[test]

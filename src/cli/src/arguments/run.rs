@@ -68,7 +68,6 @@ pub(crate) fn command() -> Command {
                 .required(true)
                 .num_args(1..)
                 .trailing_var_arg(true)
-                .allow_hyphen_values(true)
                 .value_parser(value_parser!(OsString))
                 .help("The program, found as a shell finds it, and its arguments"),
         )
