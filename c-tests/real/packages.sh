@@ -51,6 +51,9 @@ file -b "$scratch/rpmroot/usr/lib/libtmpshim.so" | grep -q '^ELF 32-bit LSB shar
 succeeds "tmpshim run of the RPM" "$scratch/rpmroot/usr/bin/tmpshim" run --engine preload -- printenv LD_PRELOAD
 # shellcheck disable=SC2016 # the loader's $LIB
 equal "LD_PRELOAD of the RPM" "$scratch/rpmroot/usr/"'$LIB/libtmpshim.so' "$(cat "$scratch/out")"
+# What is to be typed is right for 32-bit children, too.
+run "$scratch/rpmroot/usr/bin/tmpshim" doctor perl
+grep -qF "LD_PRELOAD='$scratch/rpmroot/usr/\$LIB/libtmpshim.so' perl" "$scratch/out" || fail "doctor names the installed library; $(seen)"
 for script in post preun postun; do
     succeeds "rpm's scripts" rpm -qp --qf "%{$script}" "$scratch/one/$rpm"
     sh -n "$scratch/out" || fail "%$script is no shell script: $(cat "$scratch/out")"

@@ -323,6 +323,27 @@ fn filesystems_without_o_tmpfile_and_the_command_that_cures_them() {
 }
 
 #[test]
+fn a_place_that_needs_no_tmpshim_is_named() {
+    let Some(mut ground) = Ground::with_mounts(&["bindfs", "unshare"]) else { return };
+    let without = ground.bindfs();
+    let told = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-ec", script, TMPSHIM]).arg(&without);
+        let report = Report::of(&mut command);
+        assert_eq!(report.status, 1);
+        let cures: Vec<_> = commands(report.first("directory")).into_iter().map(str::to_owned).collect();
+        assert!(cures[0].ends_with(" run -- PROGRAM"), "{cures:?}");
+        cures.into_iter().find(|command| command.starts_with("TMPDIR="))
+    };
+    let with = told("mount -t tmpfs none /var/tmp; exec \"$0\" doctor --json \"$1\"");
+    assert_eq!(with.as_deref(), Some("TMPDIR=/var/tmp PROGRAM"));
+    // None where there is none.
+    let line = "mount --bind \"$1\" /var/tmp; mount --bind /var/tmp /tmp; exec \"$0\" doctor --json /var/tmp";
+    assert_eq!(told(line), None);
+    assert_empty(&without);
+}
+
+#[test]
 fn filesystems_with_o_tmpfile_are_well() {
     let Some(mut ground) = Ground::with_mounts(&["mount"]) else { return };
     let image = ground.path("image");

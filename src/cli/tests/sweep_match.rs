@@ -263,8 +263,9 @@ fn d6_only_empty_directories_of_that_name_go() {
     assert_eq!(site.names(), kept);
     assert_eq!((paths(&all, "removed").len(), paths(&all, "skipped")), (20, vec![site.piled("leak-full")]));
     assert!(all.iter().any(|line| line["why"] == "not empty; --contents takes them with what is in them"));
-    let summary = r#"{"counts":{"directories":20,"files":0,"left":0,"living":0,"skipped":1},"event":"summary"}"#;
-    assert_eq!(all.last().unwrap().to_string(), summary);
+    let summary = all.last().unwrap();
+    assert_eq!(summary["event"], "summary");
+    assert_eq!(summary["counts"].to_string(), r#"{"directories":20,"files":0,"left":0,"living":0,"skipped":1}"#);
     let uid = rustix::process::geteuid().as_raw();
     assert!(all.iter().filter(|line| line["event"] == "removed").all(|line| line["uid"] == uid));
     assert!(site.path("other").is_dir() && site.piled("other-1/leak-below").is_dir());

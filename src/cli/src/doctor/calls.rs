@@ -20,9 +20,10 @@ pub(super) struct Calls<'a> {
 }
 
 impl Calls<'_> {
-    /// Tries them all.
-    pub(super) fn look(&self, teller: &mut Teller) {
+    /// Tries them all; whether the directory lacks O_TMPFILE, and nobody stands in for it yet.
+    pub(super) fn look(&self, teller: &mut Teller) -> bool {
         let known = Survey::new();
+        let mut lacks = false;
         match tries::tmpfile(self.directory) {
             Ok(file) => self.native(file.as_fd(), teller),
             Err(error) => {
@@ -30,12 +31,14 @@ impl Calls<'_> {
                 match after(error, libc::O_TMPFILE | libc::O_RDWR) {
                     Answer::Return => teller.find(refused),
                     Answer::StandIn | Answer::StandInIfDirectory => {
+                        lacks = self.context.is_helped.is_none();
                         self.stand_in(error, refused, &known, teller);
                     }
                 }
             }
         }
         self.unlinked(&known, teller);
+        lacks
     }
 
     fn native(&self, file: BorrowedFd<'_>, teller: &mut Teller) {

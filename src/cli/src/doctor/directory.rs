@@ -14,7 +14,7 @@ use super::finding::{Cure, Finding, Name, Verdict};
 use super::mount::Mount;
 use super::outlook::Outlook;
 use super::words::{bytes, quoted};
-use super::{errno, left};
+use super::{errno, left, tries};
 
 /// What is to be known beforehand.
 #[derive(Clone, Debug, Default)]
@@ -100,7 +100,9 @@ impl Look<'_> {
             return teller.find(Finding::new(Name::Unlinked, Verdict::WillFail, why));
         }
         let calls = Calls { directory: self.fd(), context: self.context, mount: mount.as_ref() };
-        calls.look(teller);
+        if calls.look(teller) {
+            self.simpler(mount.as_ref(), teller);
+        }
         left::look(self.fd(), self.path, self.context, teller);
     }
 
@@ -138,6 +140,22 @@ impl Look<'_> {
             teller.cure(self.elsewhere());
         }
         is_read_only
+    }
+
+    /// Where such files can be made without tmpshim.
+    fn simpler(&self, mount: Option<&Mount>, teller: &mut Teller) {
+        for place in ["/var/tmp", "/tmp"] {
+            let Ok(directory) = self.outlook.open(Path::new(place)) else { continue };
+            let other = Mount::of(directory.as_fd(), self.outlook.mounts());
+            // Known by its kind to be none that may not answer.
+            if other.as_ref() != mount
+                && other.is_some_and(|other| other.has_tmpfile())
+                && tries::tmpfile(directory.as_fd()).is_ok()
+            {
+                let command = format!("TMPDIR={place} {}", self.context.program);
+                return teller.cure(Cure::new("or, if it goes by TMPDIR, without tmpshim:", command));
+            }
+        }
     }
 
     /// Another place, since nothing can be made in this one.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
 use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
 use tmpshim_supervise::filter::{self, Watch};
@@ -11,11 +12,11 @@ use tmpshim_supervise::install;
 use super::child::{Teller, Undisturbed};
 use super::finding::{Finding, Name, Verdict};
 use super::words::quoted;
-use crate::run::library;
+use crate::run::library::{self, NAME};
 use crate::run::program::find;
 
 /// Where the library is put by those who have none yet.
-const USUAL: &str = "/usr/local/lib/libtmpshim.so";
+const USUAL: &str = "/usr/local/lib";
 
 /// What was found out.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -24,6 +25,9 @@ pub(super) struct Engines {
     pub(super) command: String,
     /// How a command line begins that preloads the library.
     pub(super) preload: Option<String>,
+    /// The same for programs whose loader knows `$LIB`, where a package has put the library there: then 32-bit children
+    /// have nothing to complain about.
+    pub(super) preload_by_lib: Option<String>,
     /// Why there can be no supervisor.
     pub(super) no_supervisor: Option<String>,
     /// A supervisor would take the rights that set-uid programs gain.
@@ -40,6 +44,7 @@ impl Default for Engines {
         Self {
             command: "tmpshim".to_owned(),
             preload: None,
+            preload_by_lib: None,
             no_supervisor: Some("it was not found out".to_owned()),
             costs_rights: false,
             is_supervised: false,
@@ -72,7 +77,7 @@ pub(super) fn look(teller: &mut Teller) -> Engines {
     let preload = library();
     let has_any = engines.no_supervisor.is_none() || preload.is_ok();
     let finding = match &preload {
-        Ok(Library { path, stays: true }) => {
+        Ok(Library { path, stays: true, .. }) => {
             Finding::well(Name::Library, format!("can be loaded, from {}", path.display()))
         }
         Ok(Library { path, .. }) => {
@@ -85,11 +90,13 @@ pub(super) fn look(teller: &mut Teller) -> Engines {
         Err(why) => Finding::new(Name::Library, missing(has_any), why),
     };
     teller.find(finding.with(preload.is_ok()));
-    let written = format!("{} library --output {USUAL} && LD_PRELOAD={USUAL}", engines.command);
-    engines.preload = preload.ok().map(|library| match library {
-        Library { path, stays: true } => format!("LD_PRELOAD={}", quoted(&path)),
-        Library { .. } => written,
-    });
+    let target = if access(USUAL, Access::WRITE_OK).is_ok() { USUAL } else { "\"$HOME\"" };
+    let written = format!("{} library --output {target}/{NAME} && LD_PRELOAD={target}/{NAME}", engines.command);
+    if let Ok(library) = preload {
+        let preloaded = |path: &Path| format!("LD_PRELOAD={}", quoted(path));
+        engines.preload_by_lib = library.by_lib.as_deref().map(preloaded);
+        engines.preload = Some(if library.stays { preloaded(&library.path) } else { written });
+    }
     engines
 }
 
@@ -119,6 +126,8 @@ fn supervisor(engines: &mut Engines) -> Finding {
 
 struct Library {
     path: PathBuf,
+    /// With `$LIB` in it.
+    by_lib: Option<PathBuf>,
     /// It lies there anyway.
     stays: bool,
 }
@@ -128,8 +137,9 @@ fn library() -> Result<Library, String> {
     let _undisturbed = Undisturbed::begin();
     let staged = library::find(None).map_err(|failure| failure.to_string())?;
     let path = staged.path.clone();
+    let by_lib = Some(staged.name_for(None).to_path_buf()).filter(|by_lib| *by_lib != path);
     staged.remove();
-    Ok(Library { stays: Path::new(&path).exists(), path })
+    Ok(Library { stays: Path::new(&path).exists(), path, by_lib })
 }
 
 /// As `/proc/PID/status` tells it: 2 is a filter.

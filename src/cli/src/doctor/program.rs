@@ -15,6 +15,7 @@ use super::libc::{Libc, OLDEST};
 use super::outlook::Outlook;
 use super::words::quoted_word;
 use crate::elf::Kind;
+use crate::run::installed::knows_lib;
 use crate::run::program::{Followed, follow, gains_rights};
 
 /// A program to look at.
@@ -37,6 +38,14 @@ pub(super) struct Running {
 
 /// Why the library does not reach a program.
 struct NotReached(String);
+
+/// What is known of a program when the engines are compared.
+struct Reached {
+    library: Result<(), NotReached>,
+    /// How a command line begins that preloads it.
+    preload: Option<String>,
+    is_secure: bool,
+}
 
 /// Looks at it, in a process that ends afterwards.
 pub(super) fn look(outlook: &Outlook, target: &Target, engines: &Engines, teller: &mut Teller) {
@@ -67,7 +76,10 @@ pub(super) fn look(outlook: &Outlook, target: &Target, engines: &Engines, teller
     describe(&binary, libc.as_ref(), teller);
     let is_secure = rights(last, target.running.map(|running| running.is_secure), teller);
     let library = by_library(&kind, &binary, libc.as_ref(), is_secure);
-    reach(target, &kind, library, is_secure, engines, teller);
+    let knows_lib = binary.loader.as_deref().is_some_and(|loader| knows_lib(Path::new(loader)));
+    let preload = engines.preload_by_lib.as_ref().filter(|_| knows_lib).or(engines.preload.as_ref());
+    let preload = preload.filter(|_| library.is_ok()).cloned();
+    reach(target, &kind, Reached { library, preload, is_secure }, engines, teller);
 }
 
 /// What stands in the file.
@@ -161,8 +173,7 @@ fn by_library(kind: &Kind, binary: &Binary, libc: Option<&Libc>, is_secure: bool
 fn reach(
     target: &Target,
     kind: &Kind,
-    library: Result<(), NotReached>,
-    is_secure: bool,
+    Reached { library, preload, is_secure }: Reached,
     engines: &Engines,
     teller: &mut Teller,
 ) {
@@ -176,7 +187,7 @@ fn reach(
         }
         None => Ok(()),
     };
-    let is_reached = library.is_ok() && engines.preload.is_some() || supervisor.is_ok();
+    let is_reached = preload.is_some() || supervisor.is_ok();
     let missed = if is_reached { Verdict::Note } else { Verdict::WillFail };
     let find = |name, reach: Result<(), String>| {
         let does = reach.is_ok();
@@ -197,7 +208,7 @@ fn reach(
         let again = if target.running.is_some() { "start it again, for" } else { "for" };
         let what = if by_library { "O_TMPFILE opens and mkdtemp directories" } else { "O_TMPFILE opens" };
         teller.cure(Cure::new(format!("{again} {what}:"), format!("{} run -- {command}", engines.command)));
-        if let Some(preload) = engines.preload.as_ref().filter(|_| by_library) {
+        if let Some(preload) = preload {
             teller.cure(Cure::new("or by the library alone:", format!("{preload} {command}")));
         }
     } else {

@@ -7,7 +7,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 use serde::Serialize;
 
-use super::finding::{Kind, Name, Subject, Verdict};
+use super::finding::{Finding, Kind, Name, Subject, Verdict};
 use crate::sweep::report::shown;
 
 const GREEN: &str = "\x1b[32m";
@@ -51,9 +51,11 @@ pub(super) fn table(subjects: &[Subject], verdict: Verdict) -> io::Result<()> {
 
 fn render(subjects: &[Subject], width: Option<u16>) -> String {
     let mut text = String::new();
-    let found =
-        subjects.iter().flat_map(|subject| &subject.findings).map(|finding| shown(&finding.found).chars().count());
-    let layout = Layout { width, found: found.max().unwrap_or(0) as u16 };
+    // Behind what has no verdict nothing has to stand in its column.
+    let judged =
+        subjects.iter().flat_map(|subject| &subject.findings).filter(|finding| finding.verdict != Verdict::Note);
+    let found = judged.map(|finding| shown(&finding.found).chars().count());
+    let layout = Layout { width, found: found.max().unwrap_or(0).max(20) as u16 };
     for subject in subjects {
         let kind = match subject.kind {
             Kind::Directory => "Directory",
@@ -84,7 +86,7 @@ fn render(subjects: &[Subject], width: Option<u16>) -> String {
 struct Layout {
     /// The terminal's.
     width: Option<u16>,
-    /// Of the longest finding.
+    /// Of the longest finding that has a verdict.
     found: u16,
 }
 
@@ -99,6 +101,10 @@ impl Layout {
 }
 
 fn lines(subject: &Subject, layout: Layout) -> String {
+    let columns = layout.columns();
+    if layout.width.is_none() {
+        return subject.findings.iter().map(|finding| line(finding, columns)).collect();
+    }
     let mut table = Table::new();
     table.load_preset(NOTHING);
     if let Some(width) = layout.width {
@@ -107,7 +113,6 @@ fn lines(subject: &Subject, layout: Layout) -> String {
     for finding in &subject.findings {
         table.add_row([finding.name.label().to_owned(), shown(&finding.found), finding.verdict.label().to_owned()]);
     }
-    let columns = layout.columns();
     for (index, width) in columns.into_iter().enumerate() {
         if let Some(column) = table.column_mut(index) {
             column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
@@ -119,6 +124,13 @@ fn lines(subject: &Subject, layout: Layout) -> String {
         text.push('\n');
     }
     text
+}
+
+/// As long as it has to be.
+fn line(finding: &Finding, [name, found, _]: [u16; 3]) -> String {
+    let (name, found) = (usize::from(name - 1), usize::from(found - 1));
+    let line = format!(" {:name$} {:found$} {}", finding.name.label(), shown(&finding.found), finding.verdict.label());
+    coloured(line.trim_end()) + "\n"
 }
 
 /// After the layout, which would count escape sequences as text. Only the last column is looked at.
@@ -141,7 +153,7 @@ fn width() -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::{Cure, Finding};
+    use super::super::finding::Cure;
     use super::*;
 
     fn subject() -> Subject {

@@ -51,7 +51,7 @@ fn below(prefix: &Path, library: &[u8]) -> Vec<Installed> {
 
 /// Whether a program's loader knows `$LIB`, and as the directories of this machine. musl's takes it as it stands, and a
 /// loader that lies elsewhere (Nix, Homebrew) brings directories of its own.
-pub(super) fn knows_lib(loader: &Path) -> bool {
+pub(crate) fn knows_lib(loader: &Path) -> bool {
     let name = loader.file_name().unwrap_or_default().to_string_lossy();
     let directory = loader.parent().and_then(Path::to_str).unwrap_or_default();
     name.starts_with("ld-linux") && matches!(directory, "/lib64" | "/lib" | "/usr/lib64" | "/usr/lib")

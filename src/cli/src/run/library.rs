@@ -77,7 +77,7 @@ pub(crate) fn stage(name: &str, bytes: &[u8], mode: u32, state: Option<PathBuf>)
 
 impl Staged {
     /// What `LD_PRELOAD` is to say for a program with this loader, if it has one.
-    pub(super) fn name_for(&self, loader: Option<&Path>) -> &Path {
+    pub(crate) fn name_for(&self, loader: Option<&Path>) -> &Path {
         let for_all = self.for_all.as_deref().filter(|_| loader.is_none_or(installed::knows_lib));
         for_all.unwrap_or(&self.path)
     }

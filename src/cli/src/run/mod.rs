@@ -4,7 +4,7 @@ mod child;
 mod family;
 mod front;
 pub(crate) mod in_use;
-mod installed;
+pub(crate) mod installed;
 mod keeper;
 pub(crate) mod library;
 mod loaded;
