@@ -13,6 +13,7 @@ mod failure;
 mod install;
 mod library;
 mod metrics;
+mod output;
 mod ps;
 mod run;
 mod signals;

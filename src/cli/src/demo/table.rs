@@ -1,7 +1,6 @@
 //! What the demo shows to people.
 
 use std::env;
-use std::io;
 
 use comfy_table::presets::{ASCII_FULL_CONDENSED, UTF8_FULL_CONDENSED};
 use comfy_table::{ContentArrangement, Table};
@@ -24,7 +23,7 @@ const PLAIN: &str = "\x1b[0m";
 pub(super) fn print(seen: &Seen, kept: usize) {
     let all = seen.lines.len();
     if all > 0 {
-        anstream::println!("\n{}", colour(&render(seen, width(), is_utf8())));
+        anstream::println!("\n{}", colour(&render(seen, crate::output::width(), is_utf8())));
     }
     if seen.lines.iter().any(|line| line.ground.ends_with(FILTERED)) {
         anstream::println!(
@@ -61,11 +60,6 @@ fn render(seen: &Seen, width: Option<u16>, utf8: bool) -> String {
 /// After the layout, which would count escape sequences as text.
 fn colour(table: &str) -> String {
     table.replace(BROKEN, &format!("{RED}{BROKEN}{PLAIN}")).replace(KEPT, &format!("{GREEN}{KEPT}{PLAIN}"))
-}
-
-/// The terminal's, where there is one: in a file or a pipe a line is as long as it has to be.
-fn width() -> Option<u16> {
-    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col).filter(|&columns| columns > 0)
 }
 
 fn is_utf8() -> bool {

@@ -4,6 +4,8 @@ use std::os::fd::BorrowedFd;
 
 use tmpshim_core::identity;
 
+use crate::sweep::mounts;
+
 /// A line of `/proc/PID/mountinfo` (proc(5)).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Mount {
@@ -56,18 +58,8 @@ impl Mount {
 }
 
 /// Spaces and the like are written as three octal digits.
-fn plain(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let code = (byte == b'\\')
-            .then(|| after.get(..3))
-            .flatten()
-            .and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
-        bytes.push(code.unwrap_or(byte));
-        rest = if code.is_some() { &after[3..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+fn plain(field: &str) -> String {
+    String::from_utf8_lossy(&mounts::plain(field.as_bytes())).into_owned()
 }
 
 #[cfg(test)]

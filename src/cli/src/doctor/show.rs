@@ -1,7 +1,7 @@
 //! A table for people, a document for programs.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _, stdout};
+use std::io::{self, Write as _, stdout};
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
@@ -39,7 +39,7 @@ pub(super) fn document(subjects: &[Subject], verdict: Verdict) -> io::Result<()>
 
 /// Writes the table. Colour goes to terminals only, and not there either where `NO_COLOR` is set.
 pub(super) fn table(subjects: &[Subject], verdict: Verdict) -> io::Result<()> {
-    let mut text = render(subjects, width());
+    let mut text = render(subjects, crate::output::width());
     text += match verdict {
         Verdict::WillFail => "Something will fail. What to do is said below each subject.\n",
         Verdict::CouldNotTell => "Nothing is known to fail, but something could not be told.\n",
@@ -143,12 +143,6 @@ fn coloured(line: &str) -> String {
         }
     }
     line.to_owned()
-}
-
-/// The terminal's; in a file or a pipe a line is as long as it has to be.
-fn width() -> Option<u16> {
-    let terminal = stdout().is_terminal().then(stdout)?;
-    rustix::termios::tcgetwinsize(terminal).ok().map(|size| size.ws_col).filter(|&columns| columns > 0)
 }
 
 #[cfg(test)]

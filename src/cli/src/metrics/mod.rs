@@ -4,15 +4,14 @@ mod event;
 mod logs;
 mod tally;
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::failure::Failure;
+use crate::output::{print, replace};
 use crate::signals::{self, Set};
 use logs::{Logs, Splitter};
 use tally::Tally;
@@ -98,35 +97,13 @@ fn read_input(tally: &mut Tally) -> io::Result<()> {
     Ok(())
 }
 
-/// Replaces the file at once: node_exporter never reads half of it.
+/// node_exporter never reads half of it, nor what has another name than *.prom.
 fn write(output: &Path, text: &str) -> Result<(), Failure> {
     if output == Path::new("-") {
-        let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        return written.map_err(|error| {
-            Failure::new(1, "cannot write standard output", error, "give --output a file that you may write")
-        });
+        return print(text.as_bytes()).map(drop);
     }
-    let failure = |error| {
+    replace(output, "new", 0o644, &mut text.as_bytes()).map_err(|error| {
         let remedy = "give --output a file in a directory that is there and that you may write to";
         Failure::on(1, "cannot write", output, error, remedy)
-    };
-    let name = output.file_name().ok_or_else(|| failure(io::ErrorKind::IsADirectory.into()))?;
-    // One name for good: what a SIGKILL leaves is replaced by the next write. The collector reads *.prom only.
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(".new");
-    let temporary = output.with_file_name(temporary);
-    let written = fs::remove_file(&temporary)
-        .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-        .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary))
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.set_permissions(Permissions::from_mode(0o644))?;
-            fs::rename(&temporary, output)
-        });
-    written.map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        failure(error)
     })
 }

@@ -4,7 +4,7 @@ mod walk;
 
 use std::ffi::CString;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _, stdout};
+use std::io::{Write as _, stdout};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -109,7 +109,7 @@ pub(crate) fn ps(options: &Options) -> Result<u8, Failure> {
             text.push('\n');
         }
     } else {
-        text = table(&programs, width());
+        text = table(&programs, crate::output::width());
         if dead > 0 {
             let _ = writeln!(text, "{dead} dead: tmpshim sweep removes what they left");
         }
@@ -232,12 +232,6 @@ fn age(seconds: u64) -> String {
         (0, hours) => format!("{hours:02}:{minutes:02}:{seconds:02}"),
         (days, hours) => format!("{days}-{hours:02}:{minutes:02}:{seconds:02}"),
     }
-}
-
-/// The terminal's; in a file or a pipe a line is as long as it has to be.
-fn width() -> Option<u16> {
-    let terminal = stdout().is_terminal().then(stdout)?;
-    rustix::termios::tcgetwinsize(terminal).ok().map(|size| size.ws_col).filter(|&columns| columns > 0)
 }
 
 #[cfg(test)]

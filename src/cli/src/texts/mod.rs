@@ -4,9 +4,8 @@
 mod completions;
 mod man;
 
-use std::io::{self, Write};
-
 use crate::failure::Failure;
+use crate::output::print;
 
 /// A manual page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +32,4 @@ pub(crate) fn man(page: Page) -> Result<u8, Failure> {
 /// Prints the completions of a shell.
 pub(crate) fn completions(shell: Shell) -> Result<u8, Failure> {
     print(&completions::of(shell, &crate::arguments::command()))
-}
-
-fn print(text: &[u8]) -> Result<u8, Failure> {
-    let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(text).and_then(|()| stdout.flush());
-    let remedy = "send it to a file that you may write";
-    written.map(|()| 0).map_err(|error| Failure::new(1, "cannot write standard output", error, remedy))
 }
