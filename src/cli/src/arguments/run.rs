@@ -57,8 +57,15 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Where the program cannot be reached, say so and run it unchanged"),
         )
-        // For the library, which starts Go programs again under us (T9).
-        .arg(Arg::new("arg0").long("arg0").value_name("NAME").hide(true).value_parser(value_parser!(OsString)))
+        // For the library, which starts Go programs again under us (T9); a login shell's name begins with a dash.
+        .arg(
+            Arg::new("arg0")
+                .long("arg0")
+                .value_name("NAME")
+                .hide(true)
+                .allow_hyphen_values(true)
+                .value_parser(value_parser!(OsString)),
+        )
         // For tests: as on Linux before 5.19.
         .arg(Arg::new("without-wait-killable").long("without-wait-killable").hide(true).action(ArgAction::SetTrue))
         .args(TABLE.iter().map(flag))
@@ -210,5 +217,7 @@ mod tests {
         let run = parse(&["--cleanup", "off", "ls", "--cleanup", "-l", "--", "x"]).unwrap();
         assert_eq!(run.program, ["ls", "--cleanup", "-l", "--", "x"]);
         assert!(parse(&[]).is_err());
+        let run = parse(&["--arg0", "-login", "--", "ls"]).unwrap();
+        assert_eq!((run.name, run.program), (Some(OsString::from("-login")), vec![OsString::from("ls")]));
     }
 }
