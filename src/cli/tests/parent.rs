@@ -1,10 +1,10 @@
 //! S4: `tmpshim run` is a good parent under every engine, as PID 1 too. The programs are parent.c's; what they find and do
 //! without us is the measure.
 
-use std::fs::{self, File, OpenOptions};
+mod terminal;
+
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -14,10 +14,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, ioctl_tiocsctty, pidfd_open, setsid, waitpid};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open, waitpid};
 use rustix::stdio::{dup2_stderr, stdout};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tempfile::TempDir;
+use terminal::Terminal;
 
 const TMPSHIM: &str = env!("CARGO_BIN_EXE_tmpshim");
 
@@ -418,66 +419,6 @@ fn s4_signals_that_the_kernel_sends_to_us_alone_reach_the_program() {
         assert_eq!(program.end_count(), ["end"], "{under:?}");
     }
     stage.assert_clear();
-}
-
-/// A terminal, and what was shown on it.
-struct Terminal {
-    master: File,
-    slave: File,
-    shown: String,
-}
-
-impl Terminal {
-    fn open() -> Self {
-        let master = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/ptmx").unwrap();
-        let locked = 0i32;
-        // SAFETY: the request reads one int.
-        assert_eq!(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const locked) }, 0);
-        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-        // SAFETY: the request takes flags by value.
-        let slave = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
-        assert!(slave >= 0);
-        // SAFETY: just opened, owned by nobody else.
-        let slave = File::from(unsafe { OwnedFd::from_raw_fd(slave) });
-        Self { master, slave, shown: String::new() }
-    }
-
-    /// Makes the command the leader of a session with this terminal.
-    fn lead(&self, command: &mut Command) {
-        let slave = self.slave.try_clone().unwrap();
-        // SAFETY: two system calls, in the child.
-        unsafe {
-            command.pre_exec(move || {
-                setsid()?;
-                ioctl_tiocsctty(&slave)?;
-                Ok(())
-            });
-        }
-    }
-
-    fn stdio(&self) -> Stdio {
-        self.slave.try_clone().unwrap().into()
-    }
-
-    fn keys(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits until this has been shown, after what was expected last.
-    fn expect(&mut self, text: &str) {
-        let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
-        loop {
-            if let Some(at) = self.shown.find(text) {
-                self.shown.drain(..at + text.len());
-                return;
-            }
-            let ready = poll(&mut [PollFd::new(&self.master, PollFlags::IN)], Some(&patience)).unwrap();
-            assert_eq!(ready, 1, "{text:?} is not in {:?}", self.shown);
-            let mut bytes = [0; 1024];
-            let length = self.master.read(&mut bytes).unwrap();
-            self.shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
-        }
-    }
 }
 
 #[test]

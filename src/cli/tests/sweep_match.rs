@@ -1,10 +1,11 @@
 //! `tmpshim sweep --match`: what piled up goes, and what anybody uses does not (D6).
 
+mod terminal;
+
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
+use std::fs::{self, DirBuilder, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -16,11 +17,10 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, ioctl_tiocsctty, kill_process, pidfd_open, setsid, waitpid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 use serde_json::Value;
 use tempfile::TempDir;
+use terminal::Terminal;
 
 const TMPSHIM: &str = env!("CARGO_BIN_EXE_tmpshim");
 const NOBODY: u32 = 65534;
@@ -716,63 +716,11 @@ fn d6_wrong_usage_is_said() {
     }
 }
 
-/// A terminal, and what was shown on it.
-struct Terminal {
-    master: File,
-    slave: File,
-    shown: String,
-}
-
-impl Terminal {
-    fn open() -> Self {
-        let master = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/ptmx").unwrap();
-        let locked = 0i32;
-        // SAFETY: the request reads one int.
-        assert_eq!(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const locked) }, 0);
-        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-        // SAFETY: the request takes flags by value.
-        let slave = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
-        assert!(slave >= 0);
-        // SAFETY: just opened, owned by nobody else.
-        let slave = File::from(unsafe { OwnedFd::from_raw_fd(slave) });
-        Self { master, slave, shown: String::new() }
-    }
-
-    /// Starts the command as the leader of a session with this terminal, `stdin` being the terminal or nothing.
-    fn start(&self, command: &mut Command, reads: bool) -> Child {
-        let stdio = || Stdio::from(self.slave.try_clone().unwrap());
-        command.stdin(if reads { stdio() } else { Stdio::null() }).stdout(stdio()).stderr(stdio());
-        let slave = self.slave.try_clone().unwrap();
-        // SAFETY: two system calls, in the child.
-        unsafe {
-            command.pre_exec(move || {
-                setsid()?;
-                ioctl_tiocsctty(&slave)?;
-                Ok(())
-            });
-        }
-        command.spawn().unwrap()
-    }
-
-    fn keys(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits until this has been shown, after what was expected last.
-    fn expect(&mut self, text: &str) {
-        let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
-        loop {
-            if let Some(at) = self.shown.find(text) {
-                self.shown.drain(..at + text.len());
-                return;
-            }
-            let ready = poll(&mut [PollFd::new(&self.master, PollFlags::IN)], Some(&patience)).unwrap();
-            assert_eq!(ready, 1, "{text:?} is not in {:?}", self.shown);
-            let mut bytes = [0; 1024];
-            let length = self.master.read(&mut bytes).unwrap();
-            self.shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
-        }
-    }
+/// Starts the command on this terminal, `stdin` being the terminal or nothing.
+fn start(terminal: &Terminal, command: &mut Command, reads: bool) -> Child {
+    terminal.lead(command);
+    command.stdin(if reads { terminal.stdio() } else { Stdio::null() });
+    command.stdout(terminal.stdio()).stderr(terminal.stdio()).spawn().unwrap()
 }
 
 #[test]
@@ -791,7 +739,7 @@ fn d6_on_a_terminal_it_asks_and_no_is_the_default() {
         }
         fs::create_dir(site.piled("canary")).unwrap();
         let mut terminal = Terminal::open();
-        let mut child = terminal.start(&mut site.command(&["--older-than", "0s"]), reads);
+        let mut child = start(&terminal, &mut site.command(&["--older-than", "0s"]), reads);
         terminal.expect("to remove: 3 directories (3 of ");
         terminal.expect("leak-");
         terminal.expect("Remove 3 directories? [y/N] ");
@@ -812,7 +760,7 @@ fn d6_everything_is_looked_at_again_after_the_answer() {
         site.leak(name);
     }
     let mut terminal = Terminal::open();
-    let mut child = terminal.start(&mut site.command(&["--older-than", "0s"]), true);
+    let mut child = start(&terminal, &mut site.command(&["--older-than", "0s"]), true);
     terminal.expect("Remove 5 directories? [y/N] ");
     fs::write(site.piled("leak-filled/file"), "x").unwrap();
     fs::remove_dir(site.piled("leak-gone")).unwrap();
