@@ -1,4 +1,5 @@
-//! Names of ours: `.tmpshim-`, one letter that says what it is, and 128 random bits in hexadecimal.
+//! Names of ours: `.tmpshim-`, one letter that says what it is, and 128 bits in hexadecimal, random where nobody may know
+//! them.
 //!
 //! The name is also how a file is known again as ours, in any process it was handed to: `/proc/self/fd/N` goes on
 //! showing it after the file was unlinked (T7). No table, no descriptor and no attribute is needed for that.
@@ -71,6 +72,12 @@ impl Name {
     pub fn fresh(kind: Kind) -> Result<Self, Errno> {
         let mut bits = [0u8; 16];
         random(&mut bits)?;
+        Ok(Self::of(kind, bits))
+    }
+
+    /// The name of these bits: not for what has to be unknown to others.
+    #[inline(never)]
+    pub fn of(kind: Kind, bits: [u8; 16]) -> Self {
         let mut name = [0u8; LENGTH + 1];
         let (front, digits) = name.split_at_mut(PREFIX.len() + 1);
         for (slot, byte) in front.iter_mut().zip(PREFIX.iter().chain(&[kind.letter()])) {
@@ -79,7 +86,7 @@ impl Name {
         for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bits) {
             *pair = [hexadecimal(byte >> 4), hexadecimal(byte & 15)];
         }
-        Ok(Self(name))
+        Self(name)
     }
 
     /// For system calls.

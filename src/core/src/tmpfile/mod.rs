@@ -191,14 +191,23 @@ struct Private<'a> {
 }
 
 impl<'a> Private<'a> {
-    /// Nothing where it cannot be made.
-    fn make(above: &'a Fd, means: &Means<'a>) -> Option<Self> {
-        let name = Name::fresh(Kind::Private).ok()?;
+    // Not twice in the library.
+    #[inline(never)]
+    fn begin(above: &Fd, name: Name, means: &Means<'a>) -> Option<(Name, Option<Ticket<'a>>)> {
         let ticket = means.announce(above.as_fd(), b"", &name, Entry::Directory);
         if mkdirat(above, name.as_c_str(), Mode::RWXU).is_err() {
             give_back(ticket);
             return None;
         }
+        Some((name, ticket))
+    }
+
+    /// Nothing where it cannot be made.
+    fn make(above: &'a Fd, means: &Means<'a>) -> Option<Self> {
+        // fuse-overlayfs 1.10 leaves a whiteout of every directory that was made and removed: so each thread has one name
+        // for all of its own. Nobody gains by knowing it, for mkdir(2) takes no name that is there.
+        let own = means.survey.private_name().and_then(|name| Self::begin(above, name, means));
+        let (name, ticket) = own.or_else(|| Self::begin(above, Name::fresh(Kind::Private).ok()?, means))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = openat(above, name.as_c_str(), flags, Mode::empty());
         let Ok(directory) = opened else {

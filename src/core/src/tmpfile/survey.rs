@@ -6,7 +6,8 @@
 
 use crate::fd::{Fd, openat};
 use crate::identity;
-use crate::name::{Kind, Name};
+use crate::name::{self, Kind, Name};
+use crate::sys;
 use crate::text::fd_path;
 use crate::tmpfile::give_back;
 use crate::tracker::{Entry, Ticket, Tracker};
@@ -33,6 +34,8 @@ pub enum Unlinked {
 pub struct Survey {
     entries: [AtomicU64; 32],
     oldest: AtomicUsize,
+    /// What the names of this process's private directories begin with; 0 until there is one.
+    private: AtomicU64,
 }
 
 impl Default for Survey {
@@ -44,7 +47,21 @@ impl Default for Survey {
 impl Survey {
     /// Nothing known.
     pub const fn new() -> Self {
-        Self { entries: [const { AtomicU64::new(0) }; 32], oldest: AtomicUsize::new(0) }
+        Self { entries: [const { AtomicU64::new(0) }; 32], oldest: AtomicUsize::new(0), private: AtomicU64::new(0) }
+    }
+
+    /// The name of this thread's private directories, of which there is one at a time.
+    pub(super) fn private_name(&self) -> Option<Name> {
+        let mut process = self.private.load(Relaxed);
+        if process == 0 {
+            let mut random = [0u8; 8];
+            name::random(&mut random).ok()?;
+            let chosen = u64::from_ne_bytes(random) | 1;
+            let known = self.private.compare_exchange(0, chosen, Relaxed, Relaxed);
+            process = known.err().unwrap_or(chosen);
+        }
+        let bits = u128::from(process) << 64 | u128::from(sys::gettid());
+        Some(Name::of(Kind::Private, bits.to_be_bytes()))
     }
 
     /// The answer for the filesystem of `directory`. A try that says nothing (no descriptor free, no right to create)
