@@ -95,12 +95,7 @@ where
             let entries = segment.dynamic(endian, data)?.unwrap_or_default();
             is_library = entries.iter().any(|entry| entry.tag(endian) == DT_SONAME);
         }
-        if let Some(mut notes) = segment.notes(endian, data)? {
-            // "Go", type 4: the build id that Go's linker leaves in everything it links.
-            while let Some(note) = notes.next()? {
-                go |= note.name() == b"Go" && note.n_type(endian).0 == 4;
-            }
-        }
+        go |= carries_gos_note::<Elf, R>(segment, endian, data)?;
     }
     Ok(match loader {
         Some(loader) => Kind::Dynamic { loader, go },
@@ -108,6 +103,26 @@ where
         None if is_library => Kind::Other,
         None => Kind::Static,
     })
+}
+
+/// Whether a segment has "Go", type 4: the build id that Go's linker leaves in everything it links.
+pub(crate) fn carries_gos_note<'data, Elf, R>(
+    segment: &Elf::ProgramHeader,
+    endian: Elf::Endian,
+    data: R,
+) -> object::read::Result<bool>
+where
+    Elf: FileHeader,
+    R: ReadRef<'data>,
+{
+    if let Some(mut notes) = segment.notes(endian, data)? {
+        while let Some(note) = notes.next()? {
+            if note.name() == b"Go" && note.n_type(endian).0 == 4 {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

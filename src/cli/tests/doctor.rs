@@ -498,6 +498,15 @@ fn stoppable(ground: &mut Ground) -> (PathBuf, Child) {
     (path, server)
 }
 
+/// Nothing is left, and the server ends with its mount.
+fn take_down(mut ground: Ground, path: &Path, mut server: Child) {
+    assert_empty(path);
+    assert_empty(&ground.path("backing"));
+    assert!(Command::new("umount").arg(path).status().unwrap().success());
+    ground.mounts.clear();
+    server.wait().unwrap();
+}
+
 fn signal(process: u32, signal: i32) {
     // SAFETY: kill(2) touches no memory.
     assert_eq!(unsafe { libc::kill(process as i32, signal) }, 0);
@@ -506,7 +515,7 @@ fn signal(process: u32, signal: i32) {
 #[test]
 fn a_server_that_does_not_answer_holds_nobody_up_for_ever() {
     let Some(mut ground) = Ground::with_mounts(&["bindfs"]) else { return };
-    let (path, mut server) = stoppable(&mut ground);
+    let (path, server) = stoppable(&mut ground);
     signal(server.id(), libc::SIGSTOP);
     let begun = Instant::now();
     let report = doctor(&path);
@@ -516,17 +525,13 @@ fn a_server_that_does_not_answer_holds_nobody_up_for_ever() {
     let directory = report.first("directory");
     assert_eq!((report.status, verdict(directory, "answer")), (2, "could-not-tell"));
     assert_eq!(finding(directory, "mount")["value"]["type"], "fuse", "what the kernel knows is told");
-    assert_empty(&path);
-    assert_empty(&ground.path("backing"));
-    assert!(Command::new("umount").arg(&path).status().unwrap().success());
-    ground.mounts.clear();
-    server.wait().unwrap();
+    take_down(ground, &path, server);
 }
 
 #[test]
 fn a_server_that_stops_in_the_middle_is_cleaned_up_behind_when_it_goes_on() {
     let Some(mut ground) = Ground::with_mounts(&["bindfs"]) else { return };
-    let (path, mut server) = stoppable(&mut ground);
+    let (path, server) = stoppable(&mut ground);
     let start = |_| command().arg(&path).stdout(Stdio::piped()).spawn().unwrap();
     // Some have not begun, some are in the middle, some have ended.
     let children: Vec<Child> = (0..16).map(start).collect();
@@ -548,11 +553,7 @@ fn a_server_that_stops_in_the_middle_is_cleaned_up_behind_when_it_goes_on() {
             fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
         !lines.into_iter().any(is_ours)
     });
-    assert_empty(&path);
-    assert_empty(&ground.path("backing"));
-    assert!(Command::new("umount").arg(&path).status().unwrap().success());
-    ground.mounts.clear();
-    server.wait().unwrap();
+    take_down(ground, &path, server);
 }
 
 #[test]

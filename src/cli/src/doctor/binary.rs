@@ -10,6 +10,8 @@ use object::read::StringTable;
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionTable, Sym};
 use object::{Endianness, FileKind, ReadCache, ReadRef};
 
+use crate::elf::carries_gos_note;
+
 /// Major and minor, as in GLIBC_2.34.
 pub(super) type Version = (u32, u32);
 
@@ -60,11 +62,7 @@ where
         if let Some(path) = segment.interpreter(endian, data)? {
             binary.loader = Some(PathBuf::from(OsString::from_vec(path.to_vec())));
         }
-        if let Some(mut notes) = segment.notes(endian, data)? {
-            while let Some(note) = notes.next()? {
-                binary.is_go |= note.name() == b"Go" && note.n_type(endian).0 == 4;
-            }
-        }
+        binary.is_go |= carries_gos_note::<Elf, R>(segment, endian, data)?;
     }
     // A program without sections still starts; what stands in them is then unknown.
     let sections = header.sections(endian, data)?;

@@ -45,6 +45,8 @@ struct Reached {
     /// How a command line begins that preloads it.
     preload: Option<String>,
     is_secure: bool,
+    /// The kernel starts it by itself, and the supervisor's filter knows its system calls: those of i386 on x86-64, too.
+    is_native: bool,
 }
 
 /// Looks at it, in a process that ends afterwards.
@@ -79,7 +81,8 @@ pub(super) fn look(outlook: &Outlook, target: &Target, engines: &Engines, teller
     let knows_lib = binary.loader.as_deref().is_some_and(|loader| knows_lib(Path::new(loader)));
     let preload = engines.preload_by_lib.as_ref().filter(|_| knows_lib).or(engines.preload.as_ref());
     let preload = preload.filter(|_| library.is_ok()).cloned();
-    reach(target, &kind, Reached { library, preload, is_secure }, engines, teller);
+    let is_native = kind != Kind::Foreign || cfg!(target_arch = "x86_64") && binary.machine == "i386";
+    reach(target, Reached { library, preload, is_secure, is_native }, engines, teller);
 }
 
 /// What stands in the file.
@@ -172,12 +175,10 @@ fn by_library(kind: &Kind, binary: &Binary, libc: Option<&Libc>, is_secure: bool
 /// What reaches it here, and the command line.
 fn reach(
     target: &Target,
-    kind: &Kind,
-    Reached { library, preload, is_secure }: Reached,
+    Reached { library, preload, is_secure, is_native }: Reached,
     engines: &Engines,
     teller: &mut Teller,
 ) {
-    let is_native = *kind != Kind::Foreign || is_sibling(target);
     let supervisor = match &engines.no_supervisor {
         Some(why) => Err(format!("none here: {why}")),
         None if !is_native => Err("an emulator starts it, which only the kernel knows".to_owned()),
@@ -216,13 +217,6 @@ fn reach(
             "tmpshim does not help this program here; give it a TMPDIR on a filesystem with O_TMPFILE",
         ));
     }
-}
-
-/// Whether the supervisor's filter knows the system calls of a program of another word size: i386 on x86-64.
-fn is_sibling(target: &Target) -> bool {
-    let last = follow(target.path.clone()).chain.pop();
-    let binary = last.and_then(|path| fs::File::open(path).ok()).and_then(Binary::read);
-    cfg!(target_arch = "x86_64") && binary.is_some_and(|binary| binary.machine == "i386")
 }
 
 /// A command line, for a shell.

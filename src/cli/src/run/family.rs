@@ -1,9 +1,9 @@
 //! A state directory for one program and all that it starts, so that somebody cleans up behind them when the last one has
 //! ended, however it ended (D5).
 //!
-//! It is called `run-…`, or `init-…` where this is process 1, and lies in the user's own state directory, locked by flock(2) as long as this process, or the one
-//! that stays behind (keeper.rs), answers for it. Where that one was killed, too, the lock is free, and the next run or
-//! `tmpshim sweep` sees to it.
+//! It is called `run-…`, or `init-…` where this is process 1, and lies in the user's own state directory, locked by flock(2)
+//! as long as this process, or the one that stays behind (keeper.rs), answers for it. Where that one was killed, too, the
+//! lock is free, and the next run or `tmpshim sweep` sees to it.
 
 use std::cell::OnceCell;
 use std::ffi::{CString, OsStr, OsString};
