@@ -41,7 +41,8 @@ impl Front {
         let handle = handle_of(program);
         let Ok(signals) = signals::descriptor(Set::ALL) else { return Ok(self.without_overseer(program, None)) };
         let mut end = None;
-        let mut was_stopped = false;
+        // As it was when we stopped with it.
+        let mut stopped: Option<Stopped> = None;
         loop {
             let mut watched = [PollFd::new(&signals, PollFlags::IN), PollFd::new(&self.news, PollFlags::IN)];
             let patience = verification.as_ref().and_then(Verification::patience);
@@ -57,8 +58,8 @@ impl Front {
             while let Some(received) = signals::take(Set::ALL) {
                 // What continued us was sent to the group, if it has continued the program as well. Once more, and later, it
                 // might undo a stop that has come since.
-                let is_done = received.signal == libc::SIGCONT && was_stopped && !is_stopped(program);
-                was_stopped &= received.signal != libc::SIGCONT;
+                let continued = received.signal == libc::SIGCONT;
+                let is_done = continued && stopped.take().is_some_and(|was| Stopped::of(program) != Some(was));
                 if received.is_to_be_passed_on && !is_done {
                     match &handle {
                         Some(handle) => signals::send_to(handle.as_fd(), received.signal),
@@ -100,9 +101,12 @@ impl Front {
                 has_more = is_ready(&self.news, if stopped_by.is_some() { MOMENT } else { Duration::ZERO });
             }
             // News may be older than what has continued both.
-            if let Some(signal) = stopped_by.filter(|_| is_stopped(program)) {
-                was_stopped = !signals::stop_by(signal);
-                if !was_stopped {
+            if let Some(signal) = stopped_by
+                && let Some(seen) = Stopped::settled(program)
+            {
+                stopped = Some(seen);
+                if signals::stop_by(signal) {
+                    stopped = None;
                     signals::send(program, libc::SIGCONT);
                 }
             }
@@ -128,9 +132,62 @@ fn is_ready(descriptor: &OwnedFd, patience: Duration) -> bool {
     poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&patience)) == Ok(1)
 }
 
-/// Whether a signal has stopped a process; not one that is traced.
-fn is_stopped(process: Pid) -> bool {
-    let line = std::fs::read(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
-    let name_ends = line.iter().rposition(|&byte| byte == b')');
-    name_ends.and_then(|end| line.get(end + 2)) == Some(&b'T')
+/// A process that a signal has stopped, or that is traced. Two of them are equal where it has not run in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stopped {
+    /// How often it has gone to sleep.
+    sleeps: u64,
+}
+
+impl Stopped {
+    /// As [`Self::of`], once it has really gone to sleep: it is said to be stopped an instant before.
+    fn settled(process: Pid) -> Option<Self> {
+        let mut seen = Self::of(process)?;
+        for _ in 0..50 {
+            std::thread::sleep(Duration::from_millis(1));
+            let again = Self::of(process)?;
+            if again == seen {
+                break;
+            }
+            seen = again;
+        }
+        Some(seen)
+    }
+
+    /// Nothing where it runs.
+    fn of(process: Pid) -> Option<Self> {
+        let text = std::fs::read(format!("/proc/{}/status", process.as_raw_nonzero())).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let is_stopped = line("State:")?.starts_with(['T', 't']);
+        is_stopped.then_some(Self { sleeps: line("voluntary_ctxt_switches:")?.parse().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Signal, WaitId, WaitIdOptions, kill_process, waitid};
+    use std::process::Command;
+
+    #[test]
+    fn s4_a_stop_is_told_from_the_next_one() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let until = |what| waitid(WaitId::Pid(pid), what).unwrap();
+        assert_eq!(Stopped::of(pid), None);
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            kill_process(pid, Signal::STOP).unwrap();
+            until(WaitIdOptions::STOPPED);
+            let first = Stopped::settled(pid).unwrap();
+            assert_eq!(Stopped::of(pid), Some(first));
+            assert!(!seen.contains(&first), "{seen:?} {first:?}");
+            seen.push(first);
+            kill_process(pid, Signal::CONT).unwrap();
+            until(WaitIdOptions::CONTINUED);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }
