@@ -17,6 +17,7 @@ pub mod listing;
 pub mod mapping;
 pub mod name;
 pub mod next;
+pub mod parasite;
 pub mod publish;
 pub mod remove;
 pub mod settings;

@@ -3,8 +3,22 @@
 
 use libc::{
     AT_EMPTY_PATH, AT_SYMLINK_FOLLOW, BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET,
-    BPF_W, O_PATH, O_TMPFILE, SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF, sock_filter,
+    BPF_W, O_PATH, O_TMPFILE, PTRACE_ATTACH, PTRACE_SEIZE, PTRACE_TRACEME, SECCOMP_RET_ALLOW, SECCOMP_RET_TRACE,
+    SECCOMP_RET_USER_NOTIF, sock_filter,
 };
+
+/// Who is told of a call that is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Whoever has the listener: seccomp_unotify(2).
+    Listener,
+    /// The tracer: ptrace(2).
+    Tracer,
+}
+
+/// What a tracer is told with each stop (`PTRACE_GETEVENTMSG`), so that it knows them from those of the program's own
+/// filters.
+pub const TRACE_MARK: u16 = 0x7473;
 
 /// Which calls are looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +46,8 @@ pub struct Numbers {
     pub mkdir: Option<u32>,
     /// mkdirat(2).
     pub mkdirat: u32,
+    /// ptrace(2).
+    pub ptrace: u32,
 }
 
 /// landlock_restrict_self(2), the same everywhere.
@@ -49,6 +65,7 @@ pub const ARCHITECTURES: [Numbers; 2] = [
         linkat: 265,
         mkdir: Some(83),
         mkdirat: 258,
+        ptrace: 101,
     },
     // i386, whose O_TMPFILE has the same value.
     Numbers {
@@ -59,12 +76,21 @@ pub const ARCHITECTURES: [Numbers; 2] = [
         linkat: 303,
         mkdir: Some(39),
         mkdirat: 296,
+        ptrace: 26,
     },
 ];
 /// The architecture whose programs are looked at. 32-bit ARM's O_TMPFILE has another value, so it is left alone.
 #[cfg(target_arch = "aarch64")]
-pub const ARCHITECTURES: [Numbers; 1] =
-    [Numbers { architecture: 0xc000_00b7, open: None, openat: 56, openat2: 437, linkat: 37, mkdir: None, mkdirat: 34 }];
+pub const ARCHITECTURES: [Numbers; 1] = [Numbers {
+    architecture: 0xc000_00b7,
+    open: None,
+    openat: 56,
+    openat2: 437,
+    linkat: 37,
+    mkdir: None,
+    mkdirat: 34,
+    ptrace: 117,
+}];
 
 /// What has to hold of a call's argument.
 #[derive(Clone, Copy)]
@@ -74,6 +100,8 @@ enum When {
     Tmpfile(u32),
     /// The argument has one of these bits.
     AnyOf(u32, u32),
+    /// The argument is one of these.
+    OneOf(u32, [u32; 3]),
 }
 
 /// Where `struct seccomp_data` has its fields: number, architecture, instruction pointer, six arguments of 64 bits.
@@ -82,10 +110,10 @@ const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
 /// The instructions for all architectures.
-pub fn program(watch: Watch) -> Vec<sock_filter> {
+pub fn program(watch: Watch, told: Told) -> Vec<sock_filter> {
     let mut program = vec![load(ARCHITECTURE)];
     for numbers in &ARCHITECTURES {
-        let section = section(numbers, watch);
+        let section = section(numbers, watch, told);
         program.push(jump(BPF_JEQ, numbers.architecture, section.len()));
         program.extend(section);
     }
@@ -93,7 +121,7 @@ pub fn program(watch: Watch) -> Vec<sock_filter> {
     program
 }
 
-fn section(numbers: &Numbers, watch: Watch) -> Vec<sock_filter> {
+fn section(numbers: &Numbers, watch: Watch, told: Told) -> Vec<sock_filter> {
     let mut rules = Vec::new();
     if watch.files {
         rules.extend([
@@ -109,12 +137,16 @@ fn section(numbers: &Numbers, watch: Watch) -> Vec<sock_filter> {
     }
     if watch != Watch::default() {
         // Not to be answered, but to be known.
-        rules.push((Some(LANDLOCK_RESTRICT_SELF), When::Always));
+        rules.push(match told {
+            Told::Listener => (Some(LANDLOCK_RESTRICT_SELF), When::Always),
+            // Whoever wants to trace one of ours: a thread has one tracer.
+            Told::Tracer => (Some(numbers.ptrace), When::OneOf(0, [PTRACE_TRACEME, PTRACE_ATTACH, PTRACE_SEIZE])),
+        });
     }
     let mut section = vec![load(NUMBER)];
     for (number, when) in rules {
         let Some(number) = number else { continue };
-        let decision = decision(when);
+        let decision = decision(when, told);
         section.push(jump(BPF_JEQ, number, decision.len()));
         section.extend(decision);
     }
@@ -123,18 +155,32 @@ fn section(numbers: &Numbers, watch: Watch) -> Vec<sock_filter> {
 }
 
 /// Ends in an answer whatever the arguments are, so that the number need not be loaded again.
-fn decision(when: When) -> Vec<sock_filter> {
-    let (notify, allow) = (answer(SECCOMP_RET_USER_NOTIF), answer(SECCOMP_RET_ALLOW));
+fn decision(when: When, told: Told) -> Vec<sock_filter> {
+    let stop = match told {
+        Told::Listener => SECCOMP_RET_USER_NOTIF,
+        Told::Tracer => SECCOMP_RET_TRACE | u32::from(TRACE_MARK),
+    };
+    let (stop, allow) = (answer(stop), answer(SECCOMP_RET_ALLOW));
     match when {
-        When::Always => vec![notify],
+        When::Always => vec![stop],
         When::Tmpfile(argument) => vec![
             load_argument(argument),
             instruction(BPF_ALU | BPF_AND | BPF_K, (O_TMPFILE | O_PATH) as u32),
             jump(BPF_JEQ, O_TMPFILE as u32, 1),
-            notify,
+            stop,
             allow,
         ],
-        When::AnyOf(argument, bits) => vec![load_argument(argument), jump(BPF_JSET, bits, 1), notify, allow],
+        When::AnyOf(argument, bits) => vec![load_argument(argument), jump(BPF_JSET, bits, 1), stop, allow],
+        When::OneOf(argument, [one, two, three]) => vec![
+            load_argument(argument),
+            jump(BPF_JEQ, one, 1),
+            stop,
+            jump(BPF_JEQ, two, 1),
+            stop,
+            jump(BPF_JEQ, three, 1),
+            stop,
+            allow,
+        ],
     }
 }
 
@@ -198,13 +244,18 @@ mod tests {
     }
 
     fn notified(watch: Watch, architecture: u32, arguments: [u64; 6]) -> Vec<u32> {
-        let program = program(watch);
-        let notified = |number: &u32| match run(&program, architecture, *number, arguments) {
-            SECCOMP_RET_USER_NOTIF => true,
-            SECCOMP_RET_ALLOW => false,
-            other => panic!("{other:#x}"),
+        stopped(watch, Told::Listener, architecture, arguments)
+    }
+
+    fn stopped(watch: Watch, told: Told, architecture: u32, arguments: [u64; 6]) -> Vec<u32> {
+        const TRACE: u32 = SECCOMP_RET_TRACE | TRACE_MARK as u32;
+        let program = program(watch, told);
+        let stopped = |number: &u32| match (told, run(&program, architecture, *number, arguments)) {
+            (Told::Listener, SECCOMP_RET_USER_NOTIF) | (Told::Tracer, TRACE) => true,
+            (_, SECCOMP_RET_ALLOW) => false,
+            (_, other) => panic!("{other:#x}"),
         };
-        (0..600).chain(0x4000_0000..0x4000_0258).filter(notified).collect()
+        (0..600).chain(0x4000_0000..0x4000_0258).filter(stopped).collect()
     }
 
     /// And the one call that is always stopped.
@@ -255,6 +306,27 @@ mod tests {
             assert_eq!(notified(FILES, architecture, [0; 6]), sorted(&[Some(openat2)]));
             assert_eq!(notified(DIRECTORIES, architecture, [!0; 6]), sorted(&directories));
             assert_eq!(notified(Watch::default(), architecture, [!0; 6]), []);
+        }
+    }
+
+    #[test]
+    fn s1_a_tracer_is_told_of_the_same_calls_and_of_other_tracers() {
+        for numbers in &ARCHITECTURES {
+            let Numbers { architecture, ptrace, .. } = *numbers;
+            for request in [PTRACE_TRACEME, PTRACE_ATTACH, PTRACE_SEIZE] {
+                // Neither O_TMPFILE nor a flag of linkat's.
+                let arguments = [u64::from(request), 0, 0, 0, 0, 0];
+                let expected: Vec<u32> = notified(ALL, architecture, arguments)
+                    .into_iter()
+                    .filter(|number| *number != LANDLOCK_RESTRICT_SELF)
+                    .collect();
+                let mut seen = stopped(ALL, Told::Tracer, architecture, arguments);
+                assert!(seen.contains(&ptrace));
+                seen.retain(|number| *number != ptrace);
+                assert_eq!(seen, expected);
+            }
+            let arguments = [u64::from(libc::PTRACE_CONT), 0, 0, 0, 0, 0];
+            assert!(!stopped(ALL, Told::Tracer, architecture, arguments).contains(&ptrace));
         }
     }
 

@@ -40,6 +40,10 @@ pub enum Refusal {
     Full,
     /// No thread to be had: a sandbox older than clone3(2), which says EPERM for ENOSYS.
     Threads,
+    /// EPERM for ptrace(2): another tracer is above, or a policy forbids it.
+    Traced,
+    /// A tracer is told of calls too early: before Linux 4.8.
+    TooOld,
     /// Anything else.
     Other(Errno),
 }
@@ -82,6 +86,11 @@ impl fmt::Display for Refusal {
                 "no thread can be started here (clone3 forbidden, as by Docker before 20.10.10); update the container \
                  runtime, or allow clone3 in its profile",
             ),
+            Self::Traced => formatter.write_str(
+                "ptrace is forbidden here, or a debugger traces this program (EPERM); start it without one, or allow the \
+                 system call ptrace in the sandbox's profile",
+            ),
+            Self::TooOld => formatter.write_str("the kernel is older than 4.8; use a newer one"),
             Self::Other(errno) => write!(formatter, "the filter was refused ({errno}); report it"),
         }
     }

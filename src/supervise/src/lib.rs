@@ -22,6 +22,7 @@ mod rights;
 mod sandbox;
 pub mod supervisor;
 mod target;
+pub mod trace;
 
 /// The calling thread's last error.
 fn last_errno() -> rustix::io::Errno {

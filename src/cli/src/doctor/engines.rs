@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
-use tmpshim_supervise::filter::{self, Watch};
+use tmpshim_supervise::filter::{self, Told, Watch};
 use tmpshim_supervise::install;
 
 use super::child::{Teller, Undisturbed};
@@ -110,7 +110,7 @@ fn supervisor(engines: &mut Engines) -> Finding {
         return Finding::well(Name::Supervisor, "one of tmpshim's is above this command already").with(true);
     }
     let watch = Watch { files: true, directories: false };
-    match install::probe(&filter::program(watch)) {
+    match install::probe(&filter::program(watch, Told::Listener)) {
         Ok(()) if engines.costs_rights => {
             let found = "possible; without CAP_SYS_ADMIN set-uid programs below it gain no rights (no_new_privs)";
             Finding::well(Name::Supervisor, found).with(true)

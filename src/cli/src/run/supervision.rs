@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use libc::sock_filter;
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
-use tmpshim_supervise::filter::{self, Watch};
+use tmpshim_supervise::filter::{self, Told, Watch};
 use tmpshim_supervise::install::{self, Refusal};
 use tmpshim_supervise::listener::socket_pair;
 
@@ -36,7 +36,7 @@ pub(super) struct Receiver(OwnedFd);
 impl Supervision {
     /// Tries everything beforehand, so that a program is not started in vain. Without `killable`, as on Linux before 5.19.
     pub(super) fn prepare(watch: Watch, killable: bool) -> Result<Self, Refusal> {
-        let filter = filter::program(watch);
+        let filter = filter::program(watch, Told::Listener);
         install::probe(&filter)?;
         let (sender, receiver) = socket_pair().map_err(Refusal::Other)?;
         Ok(Self { filter, killable, sender, receiver })

@@ -31,6 +31,7 @@ pub enum Unlinked {
 }
 
 /// What was found out so far. Lock-free: an entry is one word, a lost race costs one more try of the filesystem.
+#[repr(C)]
 pub struct Survey {
     entries: [AtomicU64; 32],
     oldest: AtomicUsize,
