@@ -96,6 +96,18 @@ impl Survey {
         }
         found
     }
+
+    /// Takes over what another copy of this one has found out.
+    pub fn learn(&self, other: &Self) {
+        let known = |word| self.entries.iter().any(|entry| entry.load(Relaxed) == word);
+        for found in other.entries.iter().map(|entry| entry.load(Relaxed)).filter(|&word| word != 0 && !known(word)) {
+            let slot = self.oldest.fetch_add(1, Relaxed) % self.entries.len();
+            if let Some(entry) = self.entries.get(slot) {
+                entry.store(found, Relaxed);
+            }
+        }
+        let _ = self.private.compare_exchange(0, other.private.load(Relaxed), Relaxed, Relaxed);
+    }
 }
 
 /// Mixes device and mount into 62 bits, never 0.
@@ -188,6 +200,11 @@ mod tests {
         assert_eq!(survey.entries[1].load(Relaxed), 0);
         survey.entries[0].store(known | 2, Relaxed);
         assert_eq!(survey.ask(directory.as_fd(), None), Unlinked::Breaks);
+        let other = Survey::new();
+        other.learn(&survey);
+        other.learn(&survey);
+        assert_eq!(other.ask(directory.as_fd(), None), Unlinked::Breaks);
+        assert_eq!(other.entries[1].load(Relaxed), 0);
         std::fs::remove_dir(&root).unwrap();
     }
 }
