@@ -14,11 +14,12 @@ use crate::fd::{Fd, openat};
 use crate::identity;
 use crate::name::{Kind, Name};
 use crate::next::Next;
+use crate::records::{Records, Ticket};
 use crate::sys;
 use crate::text::{PATH_MAX, Text, fd_path, split};
 use crate::tmpfile::give_back;
 use crate::tmpfile::mode::Rules;
-use crate::tracker::{Entry, Ticket, Tracker};
+use crate::tracker::Entry;
 use core::ffi::{CStr, c_char};
 use rustix::fd::{AsFd, BorrowedFd, RawFd};
 use rustix::fs::{
@@ -47,7 +48,7 @@ pub unsafe fn publish<D: Descriptor>(
     directory: RawFd,
     path: *const c_char,
     next: &Next,
-    tracker: Option<&Tracker>,
+    tracker: Option<&impl Records>,
 ) -> Result<(), Errno> {
     match sys::exists(directory, path) {
         Ok(()) => return Err(Errno::EXIST),
@@ -91,13 +92,13 @@ fn open_parent(directory: RawFd, path: &[u8], next: &Next) -> Result<Fd, Errno> 
 }
 
 /// A hidden name that goes when this does.
-struct Hidden<'a> {
+struct Hidden<'a, T: Ticket> {
     directory: BorrowedFd<'a>,
     name: Name,
-    ticket: Option<Ticket<'a>>,
+    ticket: Option<T>,
 }
 
-impl Drop for Hidden<'_> {
+impl<T: Ticket> Drop for Hidden<'_, T> {
     fn drop(&mut self) {
         let gone = unlinkat(self.directory, self.name.as_c_str(), AtFlags::empty());
         // By renaming it, where there are no hard links.
@@ -111,7 +112,7 @@ fn publish_copy<D: Descriptor>(
     source: &Source<D>,
     parent: &Fd,
     name: &CStr,
-    tracker: Option<&Tracker>,
+    tracker: Option<&impl Records>,
 ) -> Result<(), Errno> {
     // Another process's: native linkat could give it a name, we cannot reach it.
     let descriptor = source.descriptor.as_ref().ok_or(Errno::NOENT)?;
@@ -157,7 +158,7 @@ fn publish_kept<D: Descriptor>(
     source: &Source<D>,
     parent: &Fd,
     name: &CStr,
-    tracker: Option<&Tracker>,
+    tracker: Option<&impl Records>,
 ) -> Result<(), Errno> {
     let link = source.link.as_bytes();
     // Not our record: a file that came from another process. Native linkat has seen it, and so it is its answer.
