@@ -1,5 +1,7 @@
 //! The traced engine: for kernels on which no descriptor can be handed over (before Linux 5.14).
 
+pub mod image;
+
 use libc::sock_filter;
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitStatus};
