@@ -15,6 +15,7 @@ use tmpshim_core::tracker::Entry;
 
 /// # Safety
 /// The path is the program's own, or any address.
+#[inline(never)]
 pub(crate) unsafe fn run(errand: &Errand, overseer: &Overseer) -> Done {
     // SAFETY: as this function's own contract.
     if let Some(done) = unsafe { tracked(errand, overseer) } {

@@ -5,7 +5,8 @@ use crate::{Done, text};
 use rustix::io::Errno;
 use tmpshim_core::next::Next;
 use tmpshim_core::parasite::{Errand, Said};
-use tmpshim_core::publish::{publish, source};
+use tmpshim_core::publish::publish;
+use tmpshim_core::publish::source::{self, Own, Source};
 use tmpshim_core::records::Records;
 use tmpshim_core::sys;
 
@@ -14,16 +15,16 @@ use tmpshim_core::sys;
 ///
 /// # Safety
 /// The paths are the program's own, or any addresses.
+#[inline(never)]
 pub(crate) unsafe fn run(errand: &Errand, overseer: &Overseer) -> Done {
     let (old, new) = (text(errand.path), text(errand.new));
-    let source = if sys::is_readable(old.cast()) {
-        // SAFETY: the line above has asked the kernel.
-        unsafe { source::find(errand.directory, old, errand.flags) }
-    } else {
-        None
-    };
-    let ours = source.filter(|source| source.mark.unlinked || overseer.mode_of_file(source.link.as_bytes()).is_some());
-    let Some(source) = ours else {
+    // SAFETY: `is_readable` has asked the kernel.
+    let found =
+        if sys::is_readable(old.cast()) { unsafe { source::find(errand.directory, old, errand.flags) } } else { None };
+    let is_ours =
+        |source: &Source<Own>| source.mark.unlinked || overseer.mode_of_file(source.link.as_bytes()).is_some();
+    // By reference: a source is large, and the stack is not.
+    let Some(source) = found.as_ref().filter(|source| is_ours(source)) else {
         let answer = match errand.refusal {
             0 => sys::linkat(errand.directory, old, errand.to, new, errand.flags).map(|()| 0),
             refusal => Err(sys::error(refusal as i32)),
@@ -31,7 +32,7 @@ pub(crate) unsafe fn run(errand: &Errand, overseer: &Overseer) -> Done {
         return (answer, Said::Nothing);
     };
     // SAFETY: `publish` lets the kernel read the path first.
-    match unsafe { publish(&source, errand.to, new, &Next::KERNEL, Some(overseer)) } {
+    match unsafe { publish(source, errand.to, new, &Next::KERNEL, Some(overseer)) } {
         Err(Errno::FAULT) => (Err(Errno::FAULT), Said::Nothing),
         answer => (answer.map(|()| 0), Said::Published),
     }

@@ -11,6 +11,7 @@ use tmpshim_core::tmpfile::{Made, Means, Request, stand_in};
 
 /// # Safety
 /// The path is one that the kernel has read, or, without a refusal, any address.
+#[inline(never)]
 pub(crate) unsafe fn run(errand: &Errand, survey: &Survey, overseer: &Overseer) -> Done {
     let refusal = (errand.refusal != 0).then(|| sys::error(errand.refusal as i32));
     let request = Request {

@@ -8,6 +8,7 @@ use tmpshim_core::name::Name;
 use tmpshim_core::parasite::{Announcement, Confirmation, NO_MODE, Place, Trap};
 use tmpshim_core::records::{self, Records};
 use tmpshim_core::sys;
+use tmpshim_core::text::PATH_MAX;
 use tmpshim_core::tmpfile::plan::{QUESTION_DIRECTORY, QUESTION_FLAGS};
 use tmpshim_core::tracker::Entry;
 
@@ -45,14 +46,15 @@ impl Overseer {
             Entry::File { mode } => (1, mode.map_or(-1, |mode| mode as i32)),
             Entry::Directory => (2, -1),
         };
-        let announcement = Announcement {
+        let mut announcement = Announcement {
             directory: directory.as_raw_fd(),
             entry,
             mode,
             removable: removable.into(),
             length: name.len() as u32,
-            name: filled(name)?,
+            name: [0; 256],
         };
+        fill(&mut announcement.name, name)?;
         let number = ask(Trap::Announce, &announcement).and_then(|answer| u32::try_from(answer).ok())?;
         (number < u32::BITS).then_some(Ticket { overseer: self, number })
     }
@@ -91,18 +93,18 @@ impl records::Ticket for Ticket<'_> {
 
 #[inline(never)]
 fn ask_of_place(trap: Trap, path: &[u8]) -> Option<i64> {
-    let place = Place { length: path.len() as u32, path: filled(path)? };
+    let mut place = Place { length: path.len() as u32, path: [0; PATH_MAX] };
+    fill(&mut place.path, path)?;
     ask(trap, &place)
 }
 
-/// It, and zeros behind it; nothing where it is longer.
-fn filled<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let mut room = [0; N];
+/// Nothing where it does not fit.
+fn fill(room: &mut [u8], text: &[u8]) -> Option<()> {
     // No `copy_from_slice`, which brings a panic path.
     for (to, from) in room.iter_mut().zip(text) {
         *to = *from;
     }
-    (text.len() <= N).then_some(room)
+    (text.len() <= room.len()).then_some(())
 }
 
 /// Nothing where the answer is no, or there is no tracer any more.

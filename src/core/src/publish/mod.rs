@@ -82,8 +82,11 @@ fn is_elsewhere<D: Descriptor>(source: &Source<D>, parent: &Fd) -> bool {
     one.is_some() && other.is_some() && one != other
 }
 
+// Its text is not on the stack of what follows.
+#[inline(never)]
 fn open_parent(directory: RawFd, path: &[u8], next: &Next) -> Result<Fd, Errno> {
-    let mut copy = Text::<PATH_MAX>::new().also(path);
+    let mut copy = Text::<PATH_MAX>::new();
+    copy.push(path);
     let path = copy.as_c_str().ok_or(Errno::NAMETOOLONG)?;
     // SAFETY: the path is ours and closed by NUL.
     let fd = unsafe { (next.openat)(directory, path.as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC, 0) }?;
@@ -164,7 +167,8 @@ fn publish_kept<D: Descriptor>(
     // Not our record: a file that came from another process. Native linkat has seen it, and so it is its answer.
     let tracker = tracker.ok_or(Errno::NOENT)?;
     let mode = tracker.mode_of_file(link).ok_or(Errno::NOENT)?;
-    let mut hidden = Text::<PATH_MAX>::new().also(link);
+    let mut hidden = Text::<PATH_MAX>::new();
+    hidden.push(link);
     let hidden = hidden.as_c_str().ok_or(Errno::NAMETOOLONG)?;
     linkat(CWD, hidden, parent, name, AtFlags::empty())?;
     let descriptor = source.descriptor.as_ref();
@@ -188,7 +192,8 @@ fn publish_kept<D: Descriptor>(
 /// The mode that T4 kept back while the file had a hidden name.
 fn created_mode(hidden: &CStr, mode: u32) -> Option<u32> {
     let (directory, _) = split(hidden.to_bytes())?;
-    let mut directory = Text::<PATH_MAX>::new().also(directory);
+    let (parent, mut directory) = (directory, Text::<PATH_MAX>::new());
+    directory.push(parent);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = openat(CWD, directory.as_c_str()?, flags, Mode::empty()).ok()?;
     Rules::of(directory.as_fd(), mode).created()
