@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
 use rustix::io::Errno;
 use tmpshim_core::event::Event;
 use tmpshim_core::settings::{Cleanup, Log, Settings};
 use tmpshim_core::tmpfile::Made;
-use tmpshim_core::tracker::{Cleaned, Ending, Surroundings, Tracker};
+use tmpshim_core::tracker::{Cleaned, Ending, Surroundings, Ticket, Tracker};
 
 use crate::directory::{Clean, Makers};
 use crate::target::Target;
@@ -20,10 +21,18 @@ pub(crate) struct Custody {
     pub(crate) settings: &'static Settings<'static>,
     pub(crate) tracker: &'static Tracker,
     pub(crate) makers: Makers,
+    orphans: Mutex<Vec<Orphan>>,
     has_kept: AtomicBool,
     over: AtomicBool,
     cleans: AtomicBool,
 }
+
+/// A ticket of somebody who is dead.
+struct Orphan(Ticket<'static>);
+
+// SAFETY: what it points to is the tracker's own memory, which is never unmapped, and whose places change hands by atomic
+// words; it is used by one thread at a time.
+unsafe impl Send for Orphan {}
 
 /// As [`Event`].
 #[derive(Clone, Copy)]
@@ -59,6 +68,7 @@ impl Custody {
             settings: SETTINGS.get_or_init(|| settings),
             tracker: &TRACKER,
             makers: Makers::new(clean)?,
+            orphans: Mutex::default(),
             has_kept: AtomicBool::new(false),
             over: AtomicBool::new(false),
             cleans: AtomicBool::new(true),
@@ -71,10 +81,34 @@ impl Custody {
         std::thread::Builder::new().stack_size(STACK).spawn(move || watching.watch_directories())
     }
 
+    /// Whether anybody hears of it.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.settings.log != Log::None
+    }
+
+    /// Removes what was announced and not made, or not taken back, because whoever was at it is dead.
+    pub(crate) fn settle(&self, tickets: impl Iterator<Item = Ticket<'static>>) {
+        let mut orphans = self.orphans.lock();
+        let before = orphans.len();
+        orphans.extend(tickets.map(Orphan));
+        if orphans.len() > before {
+            drop(orphans);
+            self.makers.wake();
+        }
+    }
+
+    /// The same, now; a filesystem may hang.
+    pub(crate) fn settle_orphans(&self) {
+        let orphans = std::mem::take(&mut *self.orphans.lock());
+        for Orphan(ticket) in orphans {
+            ticket.settle();
+        }
+    }
+
     /// Who is to be named on the log, if there is one.
     pub(crate) fn speaker(&self, target: &Target) -> Option<Speaker> {
         let process = || target.status().map_or(target.thread, |status| status.process);
-        (self.settings.log != Log::None).then(|| (process(), target.program()))
+        self.is_logged().then(|| (process(), target.program()))
     }
 
     /// `path` in the program's own words.

@@ -256,6 +256,7 @@ impl Watch<'_> {
             let ended: Vec<bool> = watched.iter().skip(1).map(|end| !end.revents().is_empty()).collect();
             drop(watched);
             let _ = rustix::io::read(&makers.wake, &mut [0u8; 8]);
+            custody.settle_orphans();
             custody.tracker.reclaim_files(64);
             let mut ended = ended.into_iter();
             let over: Vec<_> = self.waiting.extract_if(.., |_| ended.next() == Some(true)).collect();

@@ -33,9 +33,9 @@ impl Work {
             Some(call @ (Call::Open(_) | Call::Link(_))) => (Interest::Try, work(call, None)),
             Some(call @ Call::Directory(directory)) => {
                 let target = Target::elsewhere(thread);
-                let maker = target.zip(path(thread, directory.path)).and_then(|(target, path)| {
-                    Maker::of(&target, directory.from, &path, custody)
-                });
+                let maker = target
+                    .zip(path(thread, directory.path))
+                    .and_then(|(target, path)| Maker::of(&target, directory.from, &path, custody));
                 if maker.is_some() { (Interest::Replace, work(call, maker)) } else { (Interest::None, None) }
             }
             None | Some(Call::Sandbox) => (Interest::None, None),

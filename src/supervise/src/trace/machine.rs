@@ -143,7 +143,6 @@ pub(crate) fn step(state: State, event: Event) -> (State, Action) {
         (_, Event::Executed) => (Running, Action::Forget),
         (_, Event::Signal(signal)) => (state, resume(signal)),
         (_, Event::GroupStop) => (state, Action::Listen),
-        (_, Event::Passing) => (state, resume(0)),
 
         (Inside, Event::Called(Interest::Question)) => (Inside, Action::Serve),
         (Inside, Event::Called(Interest::End)) => (Running, Action::Finish),
@@ -175,8 +174,8 @@ pub(crate) fn step(state: State, event: Event) -> (State, Action) {
         (Mapping { what, more: 0 | 1 }, Event::AtCall) => (state, Action::Mapped(what)),
         (Mapping { what, more }, Event::AtCall) => (Mapping { what, more: more - 1 }, Action::ResumeToCall(0)),
 
-        // None that was asked for.
-        (_, Event::AtCall) => (state, resume(0)),
+        // A call that nobody has asked for comes to nothing.
+        (_, Event::Passing | Event::AtCall) => (state, resume(0)),
         (_, Event::Looked { .. } | Event::Found(_)) => (state, Action::Leave),
     }
 }
@@ -259,13 +258,12 @@ mod tests {
     fn s2_a_call_that_is_replaced_waits_for_its_turn() {
         let replaced = Event::Called(Interest::Replace);
         assert_eq!(walk(&[replaced, Event::Found(Room::Busy)]), (vec![Action::Replace, Action::Leave], BEFORE));
-        let mapped = walk(&[replaced, Event::Found(Room::Without(Memory::Code)), Event::AtCall, Event::AtCall, Event::AtCall]);
-        assert_eq!(mapped.0[1..], [
-            Action::Map(Memory::Code),
-            Action::ResumeToCall(0),
-            Action::ResumeToCall(0),
-            Action::Mapped(Memory::Code)
-        ]);
+        let mapped =
+            walk(&[replaced, Event::Found(Room::Without(Memory::Code)), Event::AtCall, Event::AtCall, Event::AtCall]);
+        assert_eq!(
+            mapped.0[1..],
+            [Action::Map(Memory::Code), Action::ResumeToCall(0), Action::ResumeToCall(0), Action::Mapped(Memory::Code)]
+        );
         let given_up = walk(&[replaced, Event::Found(Room::Impossible)]);
         assert_eq!(given_up, (vec![Action::Replace, Action::GiveUp], State::Running));
     }

@@ -10,12 +10,14 @@
 //! it, with `ptrace`, `registers`, `memory` and what is mapped where (`space`); `errand` is what is to be made of a call.
 
 mod errand;
-mod image;
+mod frame;
+pub mod image;
 mod machine;
 mod memory;
 mod probe;
 mod ptrace;
 mod registers;
+mod serve;
 mod space;
 mod tracer;
 mod wait;

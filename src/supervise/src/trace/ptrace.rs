@@ -2,9 +2,9 @@
 //! ESRCH where it is not stopped, or dead: then its end is on its way, and nothing else need be done.
 
 use libc::{
-    PTRACE_CONT, PTRACE_DETACH, PTRACE_GETEVENTMSG, PTRACE_INTERRUPT, PTRACE_LISTEN, PTRACE_O_TRACECLONE,
-    PTRACE_O_TRACEEXEC, PTRACE_O_TRACEFORK, PTRACE_O_TRACESECCOMP, PTRACE_O_TRACESYSGOOD, PTRACE_O_TRACEVFORK,
-    PTRACE_POKEDATA, PTRACE_SEIZE, PTRACE_SYSCALL,
+    PTRACE_CONT, PTRACE_DETACH, PTRACE_GETEVENTMSG, PTRACE_INTERRUPT, PTRACE_LISTEN, PTRACE_O_EXITKILL,
+    PTRACE_O_TRACECLONE, PTRACE_O_TRACEEXEC, PTRACE_O_TRACEFORK, PTRACE_O_TRACESECCOMP, PTRACE_O_TRACESYSGOOD,
+    PTRACE_O_TRACEVFORK, PTRACE_POKEDATA, PTRACE_SEIZE, PTRACE_SETOPTIONS, PTRACE_SYSCALL,
 };
 use rustix::io::Errno;
 
@@ -15,7 +15,7 @@ const PTRACE_SETSIGMASK: libc::c_uint = 0x420b;
 /// The size of the kernel's signal set.
 const SIGSET_SIZE: usize = 8;
 
-/// What is to be told of: calls that the filter stops, and new threads and processes, which are seized as well. Never
+/// What is to be told of: calls that the filter stops, and new threads and processes, which are seized as well. Not
 /// PTRACE_O_EXITKILL: who kills a tracer must not kill the program.
 const OPTIONS: libc::c_int = PTRACE_O_TRACESECCOMP
     | PTRACE_O_TRACECLONE
@@ -26,13 +26,20 @@ const OPTIONS: libc::c_int = PTRACE_O_TRACESECCOMP
 
 fn request(request: libc::c_uint, thread: u32, address: usize, data: usize) -> Result<(), Errno> {
     // SAFETY: what is read or written in our memory is each caller's own variable, whose address it gives.
-    let answer = unsafe { libc::syscall(libc::SYS_ptrace, request as libc::c_ulong, thread as libc::c_long, address, data) };
+    let answer =
+        unsafe { libc::syscall(libc::SYS_ptrace, request as libc::c_ulong, thread as libc::c_long, address, data) };
     if answer < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
 /// Begins to trace a process of one thread, without stopping it.
 pub(crate) fn seize(thread: u32) -> Result<(), Errno> {
     request(PTRACE_SEIZE, thread, 0, OPTIONS as usize)
+}
+
+/// Whether its process is to be killed should the tracer end: for as long as it could not go on without.
+pub(crate) fn end_with_us(thread: u32, ends: bool) -> Result<(), Errno> {
+    let options = if ends { OPTIONS | PTRACE_O_EXITKILL } else { OPTIONS };
+    request(PTRACE_SETOPTIONS, thread, 0, options as usize)
 }
 
 /// Lets it run, and gives it a signal, if not 0.

@@ -20,6 +20,9 @@ pub(crate) trait Registers: Copy {
     /// Without the call, as if that had given `result`.
     fn answered(self, result: i64) -> Self;
 
+    /// About to make its call, at the end of which it is, once more.
+    fn again(self) -> Self;
+
     /// About to make another call in the place of the one it is at the end of: mmap, private and of no file.
     fn mapping(self, length: u64, protection: i32) -> Self;
 
@@ -82,6 +85,10 @@ mod x86 {
             Self { orig_rax: u64::MAX, rax: result as u64, ..self }
         }
 
+        fn again(self) -> Self {
+            Self { rip: self.rip - INSTRUCTION, rax: self.orig_rax, orig_rax: u64::MAX, ..self }
+        }
+
         fn mapping(self, length: u64, protection: i32) -> Self {
             let (rip, protection) = (self.rip - INSTRUCTION, protection as u64);
             let own = Self { rip, orig_rax: u64::MAX, ..self };
@@ -90,16 +97,7 @@ mod x86 {
                 Self { rax, rdi: 0, rsi: length, rdx: protection, r10: PRIVATE, r8: u64::MAX, r9: 0, ..own }
             } else {
                 let none = u64::from(u32::MAX);
-                Self {
-                    rax: I386_MMAP2,
-                    rbx: 0,
-                    rcx: length,
-                    rdx: protection,
-                    rsi: PRIVATE,
-                    rdi: none,
-                    rbp: 0,
-                    ..own
-                }
+                Self { rax: I386_MMAP2, rbx: 0, rcx: length, rdx: protection, rsi: PRIVATE, rdi: none, rbp: 0, ..own }
             }
         }
 
@@ -110,8 +108,8 @@ mod x86 {
         fn saved(&self, mask: u64) -> Saved {
             let mut registers = [0; 31];
             let own = [
-                self.rbx, self.rbp, self.rdi, self.rsi, self.rdx, self.r8, self.r9, self.r10, self.r12, self.r13, self.r14,
-                self.r15, self.rsp, self.rcx,
+                self.rbx, self.rbp, self.rdi, self.rsi, self.rdx, self.r8, self.r9, self.r10, self.r12, self.r13,
+                self.r14, self.r15, self.rsp, self.rcx, self.r11,
             ];
             registers[..own.len()].copy_from_slice(&own);
             Saved { registers, instruction: self.rip, flags: self.eflags, segment: self.cs, mask }
@@ -155,6 +153,8 @@ mod x86 {
             for registers in [native(), other()] {
                 let answered = registers.answered(-17);
                 assert_eq!((answered.rax as i32, answered.orig_rax as i32, answered.rip), (-17, -1, registers.rip));
+                let again = registers.again();
+                assert_eq!((again.rip, again.rax, again.orig_rax as i32), (0x1000, registers.orig_rax, -1));
                 let mapping = registers.mapping(8192, 5);
                 assert_eq!((mapping.rip, mapping.rsp, mapping.cs), (0x1000, 77, registers.cs));
                 let arguments = user_regs_struct { orig_rax: registers.orig_rax, ..mapping }.arguments();
@@ -222,6 +222,12 @@ mod arm {
             self
         }
 
+        fn again(mut self) -> Self {
+            self.call = -1;
+            self.user.instruction -= INSTRUCTION;
+            self
+        }
+
         fn mapping(mut self, length: u64, protection: i32) -> Self {
             self.call = -1;
             self.user.instruction -= INSTRUCTION;
@@ -253,16 +259,29 @@ mod arm {
 
         #[test]
         fn s2_arm_does_the_same() {
-            let user =
-                ArmUser { registers: std::array::from_fn(|index| index as u64), stack: 99, instruction: 0x1004, flags: 3 };
+            let user = ArmUser {
+                registers: std::array::from_fn(|index| index as u64),
+                stack: 99,
+                instruction: 0x1004,
+                flags: 3,
+            };
             let registers = Arm { user, call: 56 };
             assert_eq!((registers.number(), registers.arguments()), (56, [0, 1, 2, 3, 4, 5]));
             let answered = registers.answered(-17);
-            assert_eq!((answered.result(), answered.call, answered.user.registers[1..]), (-17, -1, user.registers[1..]));
+            assert_eq!(
+                (answered.result(), answered.call, &answered.user.registers[1..]),
+                (-17, -1, &user.registers[1..])
+            );
             let mapping = registers.mapping(8192, 5);
-            assert_eq!((mapping.user.instruction, mapping.user.registers[8], mapping.arguments()[1]), (0x1000, 222, 8192));
+            assert_eq!(
+                (mapping.user.instruction, mapping.user.registers[8], mapping.arguments()[1]),
+                (0x1000, 222, 8192)
+            );
             let visiting = registers.visiting(0x5000, 0x7fc0);
-            assert_eq!((visiting.user.instruction, visiting.user.stack, visiting.user.registers[0]), (0x5000, 0x7fc0, 0x7fc0));
+            assert_eq!(
+                (visiting.user.instruction, visiting.user.stack, visiting.user.registers[0]),
+                (0x5000, 0x7fc0, 0x7fc0)
+            );
             let saved = registers.saved(9);
             assert_eq!((saved.registers[0], saved.registers[29], saved.registers[30]), (1, 30, 99));
             assert_eq!((saved.instruction, saved.mask), (0x1004, 9));

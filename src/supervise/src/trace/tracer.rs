@@ -318,7 +318,7 @@ impl Tracer {
     /// Makes it map memory. If we died now, it would go on with what that call gave in the place of its own.
     fn map(&mut self, id: u32, what: Memory) -> Result<(), Errno> {
         let length = match what {
-            Memory::Code => self.image.len() as u64,
+            Memory::Code => self.image.length() as u64,
             Memory::Stacks => u64::from(space::STACKS) * space::STACK,
         };
         let protection = match what {

@@ -65,7 +65,8 @@ pub(crate) fn stopped() -> Option<Stop> {
     (thread > 0).then(|| Stop { thread: thread as u32, why: why(status, seen.si_code == libc::CLD_TRAPPED) })
 }
 
-fn why(status: i32, is_traced: bool) -> Why {
+/// `status` without its lowest byte, as wait(2) tells it.
+pub(crate) fn why(status: i32, is_traced: bool) -> Why {
     let (signal, event) = (status & 0xff, status >> 8);
     match event {
         _ if !is_traced => Why::Child(signal),
