@@ -1,5 +1,6 @@
 //! Putting the filter on, in the process that is about to become the program, and handing its listener over.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -61,38 +62,46 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// What stands against it.
+    pub fn why(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Listener => "another supervisor is at work here already (EBUSY)",
+            Self::Forbidden => "seccomp is forbidden here (EPERM)",
+            Self::Old => "the kernel is older than 5.14 or lacks user notification (EINVAL)",
+            Self::Missing => "there is no seccomp here (ENOSYS)",
+            Self::Memory => "Yama forbids to read the program's memory",
+            Self::Proc => "there is no /proc here, or it is another PID namespace's",
+            Self::Full => "there is no process or memory left for it",
+            Self::Threads => "no thread can be started here (clone3 forbidden, as by Docker before 20.10.10)",
+            Self::Traced => "ptrace is forbidden here, or a debugger traces this program (EPERM)",
+            Self::TooOld => "the kernel is older than 4.8",
+            Self::Other(errno) => return Cow::Owned(format!("the filter was refused ({errno})")),
+        })
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Listener => "start the program outside of it, or leave it to it",
+            Self::Forbidden => "allow the system call seccomp in the sandbox's profile",
+            Self::Old => "use a newer kernel",
+            Self::Missing => "use a kernel with CONFIG_SECCOMP_FILTER, or another sandbox",
+            Self::Memory => "give CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 1",
+            Self::Proc => "mount one",
+            Self::Full => "raise the limit (ulimit -u, a container's pids)",
+            Self::Threads => "update the container runtime, or allow clone3 in its profile",
+            Self::Traced => "start it without one, or allow the system call ptrace in the sandbox's profile",
+            Self::TooOld => "use a newer one",
+            Self::Other(_) => "report it",
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     /// Why, and what to do.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listener => formatter.write_str(
-                "another supervisor is at work here already (EBUSY); start the program outside of it, or leave it to it",
-            ),
-            Self::Forbidden => formatter.write_str(
-                "seccomp is forbidden here (EPERM); allow the system call seccomp in the sandbox's profile",
-            ),
-            Self::Old => formatter
-                .write_str("the kernel is older than 5.14 or lacks user notification (EINVAL); use a newer kernel"),
-            Self::Missing => formatter.write_str(
-                "there is no seccomp here (ENOSYS); use a kernel with CONFIG_SECCOMP_FILTER, or another sandbox",
-            ),
-            Self::Memory => formatter.write_str(
-                "Yama forbids to read the program's memory; give CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 1",
-            ),
-            Self::Proc => formatter.write_str("there is no /proc here, or it is another PID namespace's; mount one"),
-            Self::Full => formatter
-                .write_str("there is no process or memory left for it; raise the limit (ulimit -u, a container's pids)"),
-            Self::Threads => formatter.write_str(
-                "no thread can be started here (clone3 forbidden, as by Docker before 20.10.10); update the container \
-                 runtime, or allow clone3 in its profile",
-            ),
-            Self::Traced => formatter.write_str(
-                "ptrace is forbidden here, or a debugger traces this program (EPERM); start it without one, or allow the \
-                 system call ptrace in the sandbox's profile",
-            ),
-            Self::TooOld => formatter.write_str("the kernel is older than 4.8; use a newer one"),
-            Self::Other(errno) => write!(formatter, "the filter was refused ({errno}); report it"),
-        }
+        write!(formatter, "{}; {}", self.why(), self.remedy())
     }
 }
 
