@@ -22,7 +22,7 @@ use super::news::News;
 use crate::failure::Failure;
 
 /// The code that the tracer has the program's own threads execute.
-const PARASITE: &[u8] = &[];
+const PARASITE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/parasite"));
 
 /// What the overseer says to the process that is to become the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
