@@ -159,9 +159,11 @@ fn send(errand: Errand, by_return: bool) -> Back {
     let parasite = Parasite::map();
     // SAFETY: a fresh mapping.
     let stack = unsafe { mmap_anonymous(null_mut(), STACK, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
-    let stack = stack.unwrap().cast::<u8>();
-    let room = STACK - size_of::<Frame>().next_multiple_of(64);
-    let frame = stack.wrapping_add(room).cast::<Frame>();
+    let stack = stack.unwrap();
+    let room = STACK - size_of::<Frame>();
+    let frame: *mut Frame = stack.wrapping_byte_add(room).cast();
+    assert!(frame.is_aligned());
+    let stack: *mut u8 = stack.cast();
     let mut saved = Saved { flags: FLAGS, segment: USER, mask: 1 << (libc::SIGUSR1 - 1), ..Saved::default() };
     for (n, register) in saved.registers.iter_mut().enumerate() {
         *register = 0x1111_2222_3333_0000 + n as u64;
