@@ -5,6 +5,8 @@
 
 #[path = "parasite/asking.rs"]
 mod asking;
+#[path = "parasite/i386.rs"]
+mod i386;
 
 use std::arch::naked_asm;
 use std::ffi::{CStr, CString};
