@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 TARGET = "x86_64-unknown-linux-gnu"
-LINKED = ("tmpshim", "tmpshim-preload")
+LINKED = ("tmpshim", "tmpshim-preload", "tmpshim-parasite")
 WANTED = re.compile(r"^(LICEN[CS]E|COPYING|COPYRIGHT|NOTICE|UNLICENSE)", re.IGNORECASE)
 
 

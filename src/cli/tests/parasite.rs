@@ -3,17 +3,23 @@
 
 #![cfg(target_arch = "x86_64")]
 
+#[path = "parasite/asking.rs"]
+mod asking;
+#[path = "parasite/errands.rs"]
+mod errands;
+#[path = "parasite/i386.rs"]
+mod i386;
+#[path = "parasite/image.rs"]
+mod image;
+
 use std::arch::naked_asm;
 use std::ffi::{CStr, CString};
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::File;
 use std::mem::{offset_of, size_of};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::FromRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
@@ -154,14 +160,21 @@ struct Back {
 const FLAGS: u64 = 0x8d7;
 const USER: u64 = 0x33;
 
-/// Makes this thread do an errand.
+/// Makes this thread do an errand, with nobody to ask.
 fn send(errand: Errand, by_return: bool) -> Back {
+    send_masked(errand, by_return, u64::MAX)
+}
+
+/// With these signals blocked meanwhile.
+fn send_masked(errand: Errand, by_return: bool, mask: u64) -> Back {
     let parasite = Parasite::map();
     // SAFETY: a fresh mapping.
     let stack = unsafe { mmap_anonymous(null_mut(), STACK, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
-    let stack = stack.unwrap().cast::<u8>();
-    let room = STACK - size_of::<Frame>().next_multiple_of(64);
-    let frame = stack.wrapping_add(room).cast::<Frame>();
+    let stack = stack.unwrap();
+    let room = STACK - size_of::<Frame>();
+    let frame: *mut Frame = stack.wrapping_byte_add(room).cast();
+    assert!(frame.is_aligned());
+    let stack: *mut u8 = stack.cast();
     let mut saved = Saved { flags: FLAGS, segment: USER, mask: 1 << (libc::SIGUSR1 - 1), ..Saved::default() };
     for (n, register) in saved.registers.iter_mut().enumerate() {
         *register = 0x1111_2222_3333_0000 + n as u64;
@@ -170,7 +183,7 @@ fn send(errand: Errand, by_return: bool) -> Back {
     for (n, vector) in seen.vectors.iter_mut().enumerate() {
         *vector = (0x77 << 120) + n as u128;
     }
-    let before = sys::set_signal_mask(u64::MAX);
+    let before = sys::set_signal_mask(mask);
     // SAFETY: the mapping above holds all of it, and the parasite keeps to the stack and the errand's own paths.
     let (frame, mask) = unsafe {
         stack.write_bytes(UNTOUCHED, room);
@@ -200,7 +213,6 @@ impl Back {
         assert_eq!(self.seen.flags & FLAGS, FLAGS);
         assert_eq!(self.seen.result, self.answer.result.cast_unsigned());
         assert_eq!(self.mask, self.expected.mask);
-        assert_eq!(self.answer.abandoned, 0, "no ticket was ever given");
         println!("{} bytes of stack", self.depth);
         assert!(self.depth > 1000 && self.depth + size_of::<Frame>() < SLOT, "{} bytes of stack", self.depth);
     }
@@ -229,166 +241,14 @@ fn open_errand(directory: &CStr) -> Errand {
 fn stand_in(directory: &Path) -> File {
     let back = send(open_errand(&c_path(directory)), true);
     back.check();
+    assert_eq!(back.answer.abandoned, 0, "nobody has given a ticket");
+    made(&back)
+}
+
+fn made(back: &Back) -> File {
     assert_eq!(back.answer.said, Said::Unlinked as u32);
     let fd = i32::try_from(back.answer.result).unwrap();
     assert!(fd >= 0, "{}", Errno::from_raw_os_error(-fd));
     // SAFETY: just made for this process.
     unsafe { File::from_raw_fd(fd) }
-}
-
-#[test]
-fn s_a_stand_in_is_made_and_the_thread_is_as_before() {
-    let root = tempfile::tempdir().unwrap();
-    let mut file = stand_in(root.path());
-    file.write_all(b"text").unwrap();
-    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777 & !0o640, 0);
-    let link = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
-    assert!(link.to_str().unwrap().contains("/.tmpshim-l"), "{link:?}");
-    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
-}
-
-#[test]
-fn s_what_no_syscall_instruction_began_is_gone_back_to_as_well() {
-    let root = tempfile::tempdir().unwrap();
-    let back = send(Errand { mode: 0o600, ..open_errand(&c_path(&root.path().join("none"))) }, false);
-    back.check();
-    // Where the path is no directory, the program's own errno comes back.
-    assert_eq!(back.answer.result, -i64::from(libc::EOPNOTSUPP));
-}
-
-#[test]
-fn s_a_bad_address_is_the_kernels_to_refuse() {
-    let back = send(Errand { path: 8, refusal: 0, ..open_errand(c"") }, true);
-    back.check();
-    assert_eq!((back.answer.result, back.answer.said), (-i64::from(libc::EFAULT), Said::Nothing as u32));
-    for kind in [Kind::Link, Kind::Directory] {
-        let errand = Errand {
-            kind: kind as u32,
-            refusal: 0,
-            path: 8,
-            new: 8,
-            flags: libc::AT_SYMLINK_FOLLOW,
-            ..open_errand(c"")
-        };
-        let back = send(errand, true);
-        assert_eq!(
-            (back.answer.result, back.answer.said),
-            (-i64::from(libc::EFAULT), Said::Nothing as u32),
-            "{kind:?}"
-        );
-    }
-}
-
-#[test]
-fn s_a_file_is_published() {
-    let root = tempfile::tempdir().unwrap();
-    let mut file = stand_in(root.path());
-    let text: Vec<u8> = (0..300_000u32).map(|n| n as u8).collect();
-    file.write_all(&text).unwrap();
-    let (old, new) = (CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap(), root.path().join("new"));
-    let new_text = c_path(&new);
-    let errand = Errand {
-        kind: Kind::Link as u32,
-        refusal: libc::ENOENT as u32,
-        directory: libc::AT_FDCWD,
-        flags: libc::AT_SYMLINK_FOLLOW,
-        path: address(&old),
-        to: libc::AT_FDCWD,
-        new: address(&new_text),
-        ..Errand::default()
-    };
-    let back = send(errand, true);
-    back.check();
-    assert_eq!((back.answer.result, back.answer.said), (0, Said::Published as u32));
-    assert_eq!(fs::read(&new).unwrap(), text);
-    // The descriptor is the published file's now, where it was.
-    file.write_all(b"more").unwrap();
-    assert_eq!(fs::metadata(&new).unwrap().len(), text.len() as u64 + 4);
-    let mut all = Vec::new();
-    file.seek(SeekFrom::Start(0)).unwrap();
-    file.read_to_end(&mut all).unwrap();
-    assert!(all.starts_with(&text) && all.ends_with(b"more"));
-    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
-
-    // Again: what is there is never replaced, and a file with a name is none of ours.
-    let back = send(errand, true);
-    back.check();
-    assert_eq!((back.answer.result, back.answer.said), (-i64::from(libc::ENOENT), Said::Nothing as u32));
-    // Without an attempt of the program's own, that is made.
-    let other = c_path(&root.path().join("other"));
-    let back = send(Errand { refusal: 0, new: address(&other), ..errand }, true);
-    assert_eq!((back.answer.result, back.answer.said), (0, Said::Nothing as u32));
-    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
-}
-
-#[test]
-fn s_a_directory_is_made_also_where_nobody_records_it() {
-    let root = tempfile::tempdir().unwrap();
-    for name in ["one", "two/"] {
-        let path = c_path(&root.path().join(name));
-        let errand = Errand {
-            kind: Kind::Directory as u32,
-            directory: libc::AT_FDCWD,
-            path: address(&path),
-            mode: 0o700,
-            ..Errand::default()
-        };
-        let back = send(errand, true);
-        back.check();
-        assert_eq!((back.answer.result, back.answer.said), (0, Said::Nothing as u32));
-        assert!(root.path().join(name).is_dir());
-        assert_eq!(send(errand, true).answer.result, -i64::from(libc::EEXIST));
-    }
-}
-
-static HANDLED: AtomicUsize = AtomicUsize::new(0);
-
-extern "C" fn handle(_: i32) {
-    let local = 0u8;
-    HANDLED.store((&raw const local).addr(), Ordering::Relaxed);
-}
-
-#[test]
-fn s_a_signal_that_has_waited_is_handled_on_the_programs_own_stack() {
-    let root = tempfile::tempdir().unwrap();
-    // SAFETY: the handler stores a number; nothing else here has to do with SIGUSR2.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = handle as *const () as usize;
-        assert_eq!(libc::sigaction(libc::SIGUSR2, &raw const action, null_mut()), 0);
-    }
-    let before = sys::block_signals(1 << (libc::SIGUSR2 - 1));
-    sys::raise(libc::SIGUSR2).unwrap();
-    assert_eq!(HANDLED.load(Ordering::Relaxed), 0);
-    let back = send(open_errand(&c_path(root.path())), true);
-    sys::set_signal_mask(before);
-    back.check();
-    assert!(back.answer.result >= 0);
-    sys::close(back.answer.result as i32);
-    let (handled, own) = (HANDLED.load(Ordering::Relaxed), (&raw const before).addr());
-    assert!(handled.abs_diff(own) < 64 * 1024, "{handled:x}, and this is {own:x}");
-}
-
-#[test]
-fn s_a_file_that_would_need_more_than_bytes_is_refused() {
-    let library = include_bytes!(concat!(env!("OUT_DIR"), "/libtmpshim.so"));
-    assert_eq!(
-        Image::parse(library).unwrap_err().to_string(),
-        "the code for the traced engine is damaged: it has variables"
-    );
-    for length in [0, 10, 64, 200, 4000, PARASITE.len() / 2, PARASITE.len() - 700] {
-        assert!(Image::parse(&PARASITE[..length]).is_err(), "{length} bytes");
-    }
-    let mut other = PARASITE.to_vec();
-    other[18] = 3;
-    assert!(Image::parse(&other).unwrap_err().to_string().ends_with("it is for another machine"));
-    // Never a panic, whatever is damaged.
-    for offset in 0..PARASITE.len() {
-        let mut damaged = PARASITE.to_vec();
-        damaged[offset] ^= 0xff;
-        let _ = Image::parse(&damaged).map(|image| image.at(0x7000_0000));
-    }
-    let image = Image::parse(PARASITE).unwrap();
-    assert_eq!(image.length() % 4096, 0);
-    assert_ne!(image.at(0x10_0000), image.at(0x20_0000));
 }

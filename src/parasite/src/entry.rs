@@ -1,4 +1,5 @@
 //! Where a thread begins, and how it goes back.
+#![expect(clippy::too_many_lines, reason = "one instruction a line")]
 
 use core::arch::naked_asm;
 use core::mem::offset_of;

@@ -18,9 +18,10 @@ use tmpshim_core::sys;
 #[inline(never)]
 pub(crate) unsafe fn run(errand: &Errand, overseer: &Overseer) -> Done {
     let (old, new) = (text(errand.path), text(errand.new));
-    // SAFETY: `is_readable` has asked the kernel.
-    let found =
-        if sys::is_readable(old.cast()) { unsafe { source::find(errand.directory, old, errand.flags) } } else { None };
+    let is_readable = sys::is_readable(old.cast());
+    // SAFETY: the line above has asked the kernel.
+    let find = || unsafe { source::find(errand.directory, old, errand.flags) };
+    let found = if is_readable { find() } else { None };
     let is_ours =
         |source: &Source<Own>| source.mark.unlinked || overseer.mode_of_file(source.link.as_bytes()).is_some();
     // By reference: a source is large, and the stack is not.
