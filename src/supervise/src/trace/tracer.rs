@@ -31,9 +31,6 @@ use crate::filter::{ARCHITECTURES, TRACE_MARK};
 use crate::supervisor::Clean;
 use crate::target::{Target, path};
 
-/// How many that have stopped are seen to before it is looked who has ended.
-const STOPS_IN_A_ROW: usize = 256;
-
 /// The tracer of one program and of all that it starts. The thread that made it is the tracer for the kernel, and the only
 /// one that may use it.
 pub struct Tracer {
@@ -133,8 +130,7 @@ impl Tracer {
             self.bury(ended);
         }
         loop {
-            for _ in 0..STOPS_IN_A_ROW {
-                let Some(stop) = wait::stopped() else { break };
+            while let Some(stop) = wait::stopped() {
                 if let Some(change) = self.handle(stop) {
                     return change;
                 }
@@ -145,6 +141,7 @@ impl Tracer {
                     return Change::Ending(end);
                 }
                 Ended::One(thread, _) => self.bury(thread),
+                Ended::NotYet => {}
                 Ended::None => return Change::Quiet,
                 Ended::Nobody => return Change::Alone,
             }
