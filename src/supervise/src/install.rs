@@ -111,7 +111,7 @@ pub fn costs_new_privileges() -> bool {
     !has(CapabilitySet::SYS_ADMIN)
 }
 
-fn has(capability: CapabilitySet) -> bool {
+pub(crate) fn has(capability: CapabilitySet) -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
@@ -191,24 +191,25 @@ pub fn install(filter: &[sock_filter], killable: bool) -> Result<(OwnedFd, bool)
 }
 
 fn without_promise(filter: &[sock_filter], killable: bool) -> Result<(OwnedFd, bool), Errno> {
+    let listen = |flags| {
+        // SAFETY: a descriptor just made, owned by nobody else.
+        seccomp(filter, flags).map(|listener| unsafe { OwnedFd::from_raw_fd(listener) })
+    };
     if killable {
-        match seccomp(filter, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        match listen(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
             Err(Errno::INVAL) => {}
             answer => return answer.map(|listener| (listener, true)),
         }
     }
-    seccomp(filter, SECCOMP_FILTER_FLAG_NEW_LISTENER).map(|listener| (listener, false))
+    listen(SECCOMP_FILTER_FLAG_NEW_LISTENER).map(|listener| (listener, false))
 }
 
-fn seccomp(filter: &[sock_filter], flags: libc::c_ulong) -> Result<OwnedFd, Errno> {
+/// Puts the filter on the calling thread. What the kernel gives for the flags.
+pub(crate) fn seccomp(filter: &[sock_filter], flags: libc::c_ulong) -> Result<i32, Errno> {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
     // SAFETY: the program and its instructions live as long as the call, which only reads them.
     let answer = unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
-    if answer < 0 {
-        return Err(last_errno());
-    }
-    // SAFETY: a descriptor just made, owned by nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(answer as i32) })
+    if answer < 0 { Err(last_errno()) } else { Ok(answer as i32) }
 }
 
 /// Sends what [`install`] gave. Async-signal-safe.
