@@ -96,7 +96,8 @@ impl Overseen {
         };
         match tracer.look() {
             trace::Change::Stopped(signal) => Change::Stopped(signal),
-            trace::Change::Ending(status) => Change::Ending(End::of(status).unwrap_or(End::Status(OWN_FAILURE))),
+            trace::Change::Ending(trace::End::Status(status)) => Change::Ending(End::Status(status)),
+            trace::Change::Ending(trace::End::Signal(signal)) => Change::Ending(End::Signal(signal)),
             trace::Change::Quiet => Change::Quiet,
             trace::Change::Alone => Change::Alone,
         }

@@ -85,7 +85,10 @@ mod tests {
         assert_eq!((stacks.take(), stacks.take()), (Some(17), None));
         for stack in 0..STACKS {
             let frame = frame(0x10000, stack);
-            assert!(frame.is_multiple_of(64) && frame + size_of::<Frame>() as u64 <= 0x10000 + (u64::from(stack) + 1) * STACK);
+            assert!(
+                frame.is_multiple_of(64)
+                    && frame + size_of::<Frame>() as u64 <= 0x10000 + (u64::from(stack) + 1) * STACK
+            );
         }
     }
 
