@@ -33,7 +33,7 @@ pub(super) struct Overseen {
 
 enum By {
     Listener(Child, Option<Supervised>),
-    Tracer(Tracer),
+    Tracer(Box<Tracer>),
 }
 
 impl Started {
@@ -69,7 +69,7 @@ impl Started {
                 let tracer = waiting.seize(settings, clean, goes_alone);
                 let pid = waiting.pid;
                 let (by, error) = match tracer {
-                    Ok(tracer) => (By::Tracer(tracer), None),
+                    Ok(tracer) => (By::Tracer(Box::new(tracer)), None),
                     Err(errno) => (By::Listener(Child::of(pid), None), Some(errno.raw_os_error())),
                 };
                 (pid, by, Some(waiting.link()), error)
