@@ -85,14 +85,13 @@ impl Refusal {
         match self {
             Self::Listener => "start the program outside of it, or leave it to it",
             Self::Forbidden => "allow the system call seccomp in the sandbox's profile",
-            Self::Old => "use a newer kernel",
+            Self::Old | Self::TooOld => "use a newer kernel",
             Self::Missing => "use a kernel with CONFIG_SECCOMP_FILTER, or another sandbox",
             Self::Memory => "give CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 1",
             Self::Proc => "mount one",
             Self::Full => "raise the limit (ulimit -u, a container's pids)",
             Self::Threads => "update the container runtime, or allow clone3 in its profile",
-            Self::Traced => "start it without one, or allow the system call ptrace in the sandbox's profile",
-            Self::TooOld => "use a newer one",
+            Self::Traced => "start it without a debugger, or allow the system call ptrace in the sandbox's profile",
             Self::Other(_) => "report it",
         }
     }

@@ -57,13 +57,14 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
         }
     };
     let oversight = supervise(&run, &reach, &settings, &warn)?;
-    let is_overseen = !matches!(oversight, Oversight::Nobody);
+    let is_overseen = matches!(oversight, Oversight::Above | Oversight::Own(_));
     let has_no_library = is_overseen && matches!(run.engine, Engine::Notify | Engine::Trace);
     if (has_no_library || matches!(reach, Reach::Static(_))) && !is_the_program {
         anstream::eprint!("{problems}");
     }
     if let Some(warning) = reach.warning().filter(|_| !is_overseen) {
-        warn(&warning);
+        let hint = " (a supervisor may reach it: --engine notify, or trace)";
+        warn(&format!("{warning}{}", if matches!(oversight, Oversight::Refused) { "" } else { hint }));
     }
     let state = wishes.state();
     let library = match reach {
@@ -137,6 +138,8 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
 enum Oversight {
     /// Nobody, or nobody but the library.
     Nobody,
+    /// The same, for there can be no supervisor.
+    Refused,
     /// The supervisor of a run above.
     Above,
     Own(Supervision),
@@ -185,11 +188,11 @@ fn supervise(run: &Run, reach: &Reach, settings: &Settings<'_>, warn: &dyn Fn(&s
     };
     if *reach == Reach::Full {
         warn(&format!("no supervisor: {refused}; the library is preloaded instead"));
-        return Ok(Oversight::Nobody);
+        return Ok(Oversight::Refused);
     }
     if run.best_effort {
         warn(&format!("no supervisor: {refused}"));
-        return Ok(Oversight::Nobody);
+        return Ok(Oversight::Refused);
     }
     let what = format_args!("cannot supervise {}", run.program[0].display()).to_string();
     Err(Failure::new(OWN_FAILURE, what, refused, "or give --best-effort to run it unchanged"))

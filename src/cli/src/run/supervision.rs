@@ -55,10 +55,11 @@ impl Kind {
 
     /// Whether set-uid programs, which could do so now, will no longer gain rights.
     pub(crate) fn costs_rights(self) -> bool {
-        match self {
-            Self::Notify => install::costs_new_privileges() && !rustix::thread::no_new_privs().unwrap_or(false),
+        let costs = match self {
+            Self::Notify => install::costs_new_privileges(),
             Self::Trace => trace::costs_rights(),
-        }
+        };
+        costs && !rustix::thread::no_new_privs().unwrap_or(false)
     }
 
     /// What to say where it does.

@@ -19,10 +19,8 @@ use tmpshim_supervise::trace::{self, Tracer};
 use super::OWN_FAILURE;
 use super::child::{self, Caller, Order};
 use super::news::News;
+use crate::embedded::PARASITE;
 use crate::failure::Failure;
-
-/// The code that the tracer has the program's own threads execute.
-const PARASITE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/parasite"));
 
 /// What the overseer says to the process that is to become the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
