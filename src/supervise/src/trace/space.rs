@@ -9,8 +9,9 @@ use super::machine::{Memory, Room};
 
 /// How many threads can be inside at once, in all address spaces. Others wait.
 pub(crate) const STACKS: u32 = 64;
-/// Bytes for each. What lies there is only touched as far as it is used.
-pub(crate) const STACK: u64 = 64 << 10;
+/// Bytes for each, its frame included; scripts/check-parasite says how many are needed. What lies there is only touched as
+/// far as it is used.
+pub(crate) const STACK: u64 = 32 << 10;
 
 /// One address space. Threads of a process share it.
 pub(crate) type Shared = Rc<RefCell<Space>>;
