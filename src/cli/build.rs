@@ -1,8 +1,10 @@
-//! Builds the two files that the command carries inside: `libtmpshim.so`, and the legacy program of the demo.
+//! Builds the three files that the command carries inside: `libtmpshim.so`, the parasite of the traced engine, and the
+//! legacy program of the demo.
 //!
-//! The library cannot be a dependency: a static target cannot produce a cdylib, and one build for both would unify
-//! rustix's features (see Cargo.toml). So cargo is run once more, for that package alone, with a target folder of its
-//! own and without the static flag. The legacy program is one freestanding file, for which the compiler alone is enough.
+//! The first two cannot be dependencies: a static target cannot produce a cdylib, and one build for all would unify
+//! rustix's features (see Cargo.toml). So cargo is run once more for each of those packages alone, with a target folder of
+//! their own and without the static flag. The legacy program is one freestanding file, for which the compiler alone is
+//! enough.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,18 +15,21 @@ fn main() {
     let root = manifest.ancestors().nth(2).expect("the command lies in src/cli of the workspace");
     let out = PathBuf::from(variable("OUT_DIR"));
     let target = variable("TARGET");
-    for input in ["Cargo.toml", "Cargo.lock", "src/core", "src/preload", "src/cli/build.rs", "src/cli/legacy"] {
+    let built_from = ["Cargo.toml", "Cargo.lock", "src/core", "src/preload", "src/parasite"];
+    for input in built_from.into_iter().chain(["src/cli/build.rs", "src/cli/legacy"]) {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }
-    library(root, &out, &target);
+    library("tmpshim-preload", "libtmpshim.so", root, &out.join("libtmpshim.so"), &target);
+    library("tmpshim-parasite", "libtmpshim_parasite.so", root, &out.join("parasite"), &target);
     legacy(&manifest, &out, &target);
 }
 
-fn library(root: &Path, out: &Path, target: &str) {
-    let nested = out.join("library");
+/// Builds `package`, and copies the file that comes of it.
+fn library(package: &str, file: &str, root: &Path, to: &Path, target: &str) {
+    let nested = to.with_file_name("library");
     let status = Command::new(variable("CARGO"))
         .current_dir(root)
-        .args(["build", "--release", "--locked", "--package", "tmpshim-preload", "--target", target, "--target-dir"])
+        .args(["build", "--release", "--locked", "--package", package, "--target", target, "--target-dir"])
         .arg(&nested)
         // The outer build's flags and wrappers are meant for the command; the library names its own.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
@@ -34,11 +39,10 @@ fn library(root: &Path, out: &Path, target: &str) {
         .env("RUSTFLAGS", "-C target-feature=-crt-static")
         .status()
         .expect("cargo can be started");
-    assert!(status.success(), "libtmpshim.so could not be built: see cargo's messages above");
+    assert!(status.success(), "{file} could not be built: see cargo's messages above");
 
-    let built = nested.join(target).join("release/libtmpshim.so");
-    let library = out.join("libtmpshim.so");
-    fs::copy(&built, &library).unwrap_or_else(|error| panic!("{} to {}: {error}", built.display(), library.display()));
+    let built = nested.join(target).join("release").join(file);
+    fs::copy(&built, to).unwrap_or_else(|error| panic!("{} to {}: {error}", built.display(), to.display()));
 }
 
 fn legacy(manifest: &Path, out: &Path, target: &str) {

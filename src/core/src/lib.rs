@@ -19,6 +19,7 @@ pub mod name;
 pub mod next;
 pub mod parasite;
 pub mod publish;
+pub mod records;
 pub mod remove;
 pub mod settings;
 pub mod stack;

@@ -31,12 +31,12 @@ pub struct Frame {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Saved {
-    /// x86-64: rbx, rbp, rdi, rsi, rdx, r8, r9, r10, r12, r13, r14, r15, rsp. AArch64: x1 to x30, sp. Nothing that a
-    /// system call destroys or answers with.
+    /// x86-64: rbx, rbp, rdi, rsi, rdx, r8, r9, r10, r12, r13, r14, r15, rsp, rcx, r11: the last two as they are behind
+    /// the system call, which a `syscall` instruction destroys and no other does. AArch64: x1 to x30, sp.
     pub registers: [u64; 31],
     /// Where it goes on.
     pub instruction: u64,
-    /// Flags: r11 after a system call.
+    /// Flags.
     pub flags: u64,
     /// Its code segment, which says how many bits it has.
     pub segment: u64,

@@ -740,6 +740,18 @@ impl Ticket<'_> {
         }
     }
 
+    /// Whoever was about to make the thing is dead: removes it, should it be there. May wait for its filesystem.
+    pub fn settle(self) {
+        if !self.take_back() {
+            return;
+        }
+        let is_announced = self.announced.get();
+        if is_announced && matches!(Cleaner::default().clean(&self.place.record(INTENT), false), Outcome::Stuck(_)) {
+            return self.place.put_back(INTENT);
+        }
+        self.place.release();
+    }
+
     /// Makes the slot ours alone again; not where a clean-up in another thread was quicker.
     fn take_back(&self) -> bool {
         !self.announced.get() || self.place.claim(INTENT).is_some()

@@ -48,9 +48,14 @@ pub(crate) struct MakeDirectory {
 
 /// What was stopped; nothing where it is none of ours after all.
 pub(crate) fn call_of(stopped: &seccomp_notif) -> Option<Call> {
-    let numbers = ARCHITECTURES.iter().find(|numbers| numbers.architecture == stopped.data.arch)?;
-    let how = |address, size| openat2_how(stopped.pid, address, size);
-    decode(numbers, stopped.data.nr as u32, stopped.data.args, how)
+    call_by(stopped.pid, stopped.data.arch, stopped.data.nr as u32, stopped.data.args)
+}
+
+/// The same of a thread that somebody traces.
+pub(crate) fn call_by(thread: u32, architecture: u32, number: u32, arguments: [u64; 6]) -> Option<Call> {
+    let numbers = ARCHITECTURES.iter().find(|numbers| numbers.architecture == architecture)?;
+    let how = |address, size| openat2_how(thread, address, size);
+    decode(numbers, number, arguments, how)
 }
 
 /// `how` reads what the arguments of openat2 point to.

@@ -27,30 +27,30 @@ use tmpshim_core::sys;
 use tmpshim_core::tracker::{Entry, Tracker};
 
 use crate::call::MakeDirectory;
-use crate::supervisor::{Answer, Outcome, Supervisor};
+use crate::custody::Custody;
+use crate::supervisor::{Answer, Outcome};
 use crate::target::{Start, Target, path};
 
 /// How often it is looked whether a file that keeps its name (T6) is still open.
 const FILES: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// A mkdir that is to be tracked, ready to be done with the target's rights.
-pub(crate) struct Job {
-    pub(crate) start: Start,
-    mode: u32,
-    maker: Process,
+/// Who makes a directory that is to be tracked.
+pub(crate) struct Maker {
+    process: Process,
     ancestors: Vec<Process>,
     program: Vec<u8>,
+    /// [`clock`] before it is made.
+    started: u64,
 }
 
-impl Job {
-    /// Nothing where the path matches no glob, or leads elsewhere than ours: the kernel does it, and nobody removes it.
-    pub(crate) fn prepare(target: &Target, call: &MakeDirectory, supervisor: &Supervisor) -> Option<Self> {
-        let settings = supervisor.settings;
+impl Maker {
+    /// Nothing where the path matches no glob, or leads elsewhere than ours: the kernel makes it, and nobody removes it.
+    pub(crate) fn of(target: &Target, from: i32, path: &[u8], custody: &Custody) -> Option<Self> {
+        let settings = custody.settings;
         if settings.cleanup == Cleanup::Off || !target.shares_mounts() {
             return None;
         }
-        let path = path(target.thread, call.path)?;
-        let text = absolute(target, call.from, &path)?;
+        let text = absolute(target, from, path)?;
         if !any_matches(settings.track, &text) || !settings.wants(&text) {
             return None;
         }
@@ -60,16 +60,42 @@ impl Job {
         }
         let process = target.status()?.process;
         let seen = kin::status(process)?;
-        let maker = Process::new(process, seen.start);
         let ancestors = ancestors(seen.parent);
+        Some(Self { process: Process::new(process, seen.start), ancestors, program, started: clock() })
+    }
+
+    /// The directory with this path, from the root.
+    pub(crate) fn has_made(&self, path: CString) -> Made {
+        Made {
+            path,
+            started: self.started,
+            program: self.program.clone(),
+            maker: self.process,
+            ancestors: self.ancestors.clone(),
+        }
+    }
+}
+
+/// A mkdir that is to be tracked, ready to be done with the target's rights.
+pub(crate) struct Job {
+    pub(crate) start: Start,
+    mode: u32,
+    maker: Maker,
+}
+
+impl Job {
+    /// Nothing where it is not to be tracked.
+    pub(crate) fn prepare(target: &Target, call: &MakeDirectory, custody: &Custody) -> Option<Self> {
+        let path = path(target.thread, call.path)?;
+        let maker = Maker::of(target, call.from, &path, custody)?;
         let start = Start::of(target, call.from, path, 0)?;
-        Some(Self { start, mode: call.mode, maker, ancestors, program })
+        Some(Self { start, mode: call.mode, maker })
     }
 
     pub(crate) fn run(
         &self,
         (parent, name): &(OwnedFd, CString),
-        supervisor: &Supervisor,
+        custody: &Custody,
         tracker: Option<&Tracker>,
     ) -> Outcome {
         let trimmed = name.to_bytes().iter().rposition(|&byte| byte != b'/').map_or(0, |end| end + 1);
@@ -84,19 +110,12 @@ impl Job {
             }
             Some(ticket)
         });
-        let started = clock();
         let made = mkdirat(parent, name, Mode::from_raw_mode(self.mode));
         if let Some(ticket) = ticket {
             match made.and_then(|()| identity::at(parent.as_fd(), &CString::new(plain).unwrap_or_default())) {
                 Ok(seen) if seen.is_directory() => {
                     ticket.confirm(&seen.identity);
-                    supervisor.makers.add(Made {
-                        path: path.unwrap_or_default(),
-                        started,
-                        program: self.program.clone(),
-                        maker: self.maker,
-                        ancestors: self.ancestors.clone(),
-                    });
+                    custody.makers.add(self.maker.has_made(path.unwrap_or_default()));
                 }
                 _ => ticket.abandon(),
             }
@@ -136,7 +155,7 @@ fn clock() -> u64 {
 
 /// A directory that was made.
 #[derive(Debug)]
-struct Made {
+pub(crate) struct Made {
     path: CString,
     /// [`clock`] before it was made.
     started: u64,
@@ -176,7 +195,7 @@ impl Makers {
         Ok(Self { fresh: Mutex::default(), wake, clean })
     }
 
-    fn add(&self, made: Made) {
+    pub(crate) fn add(&self, made: Made) {
         self.fresh.lock().push(made);
         self.wake();
     }
@@ -186,21 +205,21 @@ impl Makers {
     }
 
     /// Removes each, and says so on the log.
-    fn clean(&self, supervisor: &Supervisor, all: &[Made]) {
+    fn clean(&self, custody: &Custody, all: &[Made]) {
         if all.is_empty() {
             return;
         }
         (self.clean)(&mut |remove| {
             for made in all {
                 let mut outcome = Removal::NotThere;
-                supervisor.tracker.settle_directory(made.path.to_bytes(), |record| {
+                custody.tracker.settle_directory(made.path.to_bytes(), |record| {
                     outcome = remove(record);
                     !matches!(outcome, Removal::Stuck(_))
                 });
                 // What the program has removed itself is not worth a line.
                 if outcome != Removal::NotThere {
                     let event = Event::Cleaned { path: made.path.to_bytes(), outcome };
-                    event.write(supervisor.settings.log, made.maker.pid, &made.program);
+                    event.write(custody.settings.log, made.maker.pid, &made.program);
                 }
             }
         });
@@ -209,7 +228,7 @@ impl Makers {
 
 /// What the thread that removes them knows.
 struct Watch<'a> {
-    supervisor: &'a Supervisor,
+    custody: &'a Custody,
     waiting: Vec<Waiting>,
     for_the_end: Vec<Made>,
 }
@@ -217,27 +236,28 @@ struct Watch<'a> {
 impl Watch<'_> {
     /// Removes each once nobody can use it any more, until the family is gone. What is left then.
     fn run(mut self) -> Vec<Made> {
-        let supervisor = self.supervisor;
-        let makers = &supervisor.makers;
+        let custody = self.custody;
+        let makers = &custody.makers;
         loop {
             let fresh = std::mem::take(&mut *makers.fresh.lock());
             let mut orphaned = Vec::new();
             for made in fresh {
-                supervisor.tracker.hold(&made.maker);
+                custody.tracker.hold(&made.maker);
                 orphaned.extend(self.wait_for(made.maker.pid, made));
             }
             self.clean_unless_used(orphaned);
-            if supervisor.is_over() {
+            if custody.is_over() {
                 self.for_the_end.extend(self.waiting.into_iter().flat_map(|waiting| waiting.made));
                 return self.for_the_end;
             }
             let mut watched = vec![PollFd::new(&makers.wake, PollFlags::IN)];
             watched.extend(self.waiting.iter().map(|waiting| PollFd::new(&waiting.end, PollFlags::IN)));
-            let _ = poll(&mut watched, supervisor.has_kept_files().then_some(&FILES));
+            let _ = poll(&mut watched, custody.has_kept_files().then_some(&FILES));
             let ended: Vec<bool> = watched.iter().skip(1).map(|end| !end.revents().is_empty()).collect();
             drop(watched);
             let _ = rustix::io::read(&makers.wake, &mut [0u8; 8]);
-            supervisor.tracker.reclaim_files(64);
+            custody.settle_orphans();
+            custody.tracker.reclaim_files(64);
             let mut ended = ended.into_iter();
             let over: Vec<_> = self.waiting.extract_if(.., |_| ended.next() == Some(true)).collect();
             self.clean_unless_used(over.into_iter().flat_map(|over| over.made).collect());
@@ -247,7 +267,7 @@ impl Watch<'_> {
     /// Lets it wait for the end of a process; gives it back if that has ended.
     fn wait_for(&mut self, process: u32, made: Made) -> Option<Made> {
         if let Some(group) = self.waiting.iter_mut().find(|waiting| waiting.process == process) {
-            group.add(made, self.supervisor);
+            group.add(made, self.custody);
             return None;
         }
         // Under that number there may be another by now, which was started later and so counts as well.
@@ -262,14 +282,14 @@ impl Watch<'_> {
 
     /// Removes those that nobody can use; the others wait for one who can.
     fn clean_unless_used(&mut self, batch: Vec<Made>) {
-        if self.supervisor.settings.cleanup == Cleanup::Failed {
+        if self.custody.settings.cleanup == Cleanup::Failed {
             // By the exit status of the program, which may not have ended yet.
             return self.for_the_end.extend(batch);
         }
         // Whoever is forked while /proc is being read may be missed, and its parent have gone meanwhile: look twice.
         let batch = self.unused(batch);
         let batch = self.unused(batch);
-        self.supervisor.makers.clean(self.supervisor, &batch);
+        self.custody.makers.clean(self.custody, &batch);
     }
 
     fn unused(&mut self, batch: Vec<Made>) -> Vec<Made> {
@@ -286,14 +306,14 @@ impl Watch<'_> {
 }
 
 impl Waiting {
-    fn add(&mut self, made: Made, supervisor: &Supervisor) {
+    fn add(&mut self, made: Made, custody: &Custody) {
         self.made.push(made);
         if self.made.len() < self.many {
             return;
         }
         let is_gone = |made: &Made| {
             let mut gone = true;
-            supervisor.tracker.settle_directory(made.path.to_bytes(), |record| {
+            custody.tracker.settle_directory(made.path.to_bytes(), |record| {
                 gone = clean::is_gone(record);
                 gone
             });
@@ -304,11 +324,11 @@ impl Waiting {
     }
 }
 
-impl Supervisor {
-    /// Removes directories as their users end, until the family is gone ([`Supervisor::end`]), and then all that is left,
+impl Custody {
+    /// Removes directories as their users end, until the family is gone ([`Custody::end`]), and then all that is left,
     /// unless its `cleanup` forbids it. In a thread of its own.
     pub(crate) fn watch_directories(&self) {
-        let left = Watch { supervisor: self, waiting: Vec::new(), for_the_end: Vec::new() }.run();
+        let left = Watch { custody: self, waiting: Vec::new(), for_the_end: Vec::new() }.run();
         if self.cleans_at_the_end() {
             self.makers.clean(self, &left);
         }

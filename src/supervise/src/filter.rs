@@ -50,6 +50,14 @@ pub struct Numbers {
     pub ptrace: u32,
 }
 
+impl Numbers {
+    /// Whether a call of this number is ever stopped.
+    pub(crate) fn has(&self, number: u32) -> bool {
+        [self.openat, self.openat2, self.linkat, self.mkdirat, self.ptrace].contains(&number)
+            || [self.open, self.mkdir].contains(&Some(number))
+    }
+}
+
 /// landlock_restrict_self(2), the same everywhere.
 pub const LANDLOCK_RESTRICT_SELF: u32 = 446;
 

@@ -1,5 +1,6 @@
 //! Putting the filter on, in the process that is about to become the program, and handing its listener over.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -61,38 +62,46 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// What stands against it.
+    pub fn why(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Listener => "another supervisor is at work here already (EBUSY)",
+            Self::Forbidden => "seccomp is forbidden here (EPERM)",
+            Self::Old => "the kernel is older than 5.14 or lacks user notification (EINVAL)",
+            Self::Missing => "there is no seccomp here (ENOSYS)",
+            Self::Memory => "Yama forbids to read the program's memory",
+            Self::Proc => "there is no /proc here, or it is another PID namespace's",
+            Self::Full => "there is no process or memory left for it",
+            Self::Threads => "no thread can be started here (clone3 forbidden, as by Docker before 20.10.10)",
+            Self::Traced => "ptrace is forbidden here, or a debugger traces this program (EPERM)",
+            Self::TooOld => "the kernel is older than 4.8",
+            Self::Other(errno) => return Cow::Owned(format!("the filter was refused ({errno})")),
+        })
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Listener => "start the program outside of it, or leave it to it",
+            Self::Forbidden => "allow the system call seccomp in the sandbox's profile",
+            Self::Old => "use a newer kernel",
+            Self::Missing => "use a kernel with CONFIG_SECCOMP_FILTER, or another sandbox",
+            Self::Memory => "give CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 1",
+            Self::Proc => "mount one",
+            Self::Full => "raise the limit (ulimit -u, a container's pids)",
+            Self::Threads => "update the container runtime, or allow clone3 in its profile",
+            Self::Traced => "start it without one, or allow the system call ptrace in the sandbox's profile",
+            Self::TooOld => "use a newer one",
+            Self::Other(_) => "report it",
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     /// Why, and what to do.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listener => formatter.write_str(
-                "another supervisor is at work here already (EBUSY); start the program outside of it, or leave it to it",
-            ),
-            Self::Forbidden => formatter.write_str(
-                "seccomp is forbidden here (EPERM); allow the system call seccomp in the sandbox's profile",
-            ),
-            Self::Old => formatter
-                .write_str("the kernel is older than 5.14 or lacks user notification (EINVAL); use a newer kernel"),
-            Self::Missing => formatter.write_str(
-                "there is no seccomp here (ENOSYS); use a kernel with CONFIG_SECCOMP_FILTER, or another sandbox",
-            ),
-            Self::Memory => formatter.write_str(
-                "Yama forbids to read the program's memory; give CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 1",
-            ),
-            Self::Proc => formatter.write_str("there is no /proc here, or it is another PID namespace's; mount one"),
-            Self::Full => formatter
-                .write_str("there is no process or memory left for it; raise the limit (ulimit -u, a container's pids)"),
-            Self::Threads => formatter.write_str(
-                "no thread can be started here (clone3 forbidden, as by Docker before 20.10.10); update the container \
-                 runtime, or allow clone3 in its profile",
-            ),
-            Self::Traced => formatter.write_str(
-                "ptrace is forbidden here, or a debugger traces this program (EPERM); start it without one, or allow the \
-                 system call ptrace in the sandbox's profile",
-            ),
-            Self::TooOld => formatter.write_str("the kernel is older than 4.8; use a newer one"),
-            Self::Other(errno) => write!(formatter, "the filter was refused ({errno}); report it"),
-        }
+        write!(formatter, "{}; {}", self.why(), self.remedy())
     }
 }
 
@@ -103,7 +112,7 @@ pub fn costs_new_privileges() -> bool {
     !has(CapabilitySet::SYS_ADMIN)
 }
 
-fn has(capability: CapabilitySet) -> bool {
+pub(crate) fn has(capability: CapabilitySet) -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
 }
 
@@ -183,24 +192,25 @@ pub fn install(filter: &[sock_filter], killable: bool) -> Result<(OwnedFd, bool)
 }
 
 fn without_promise(filter: &[sock_filter], killable: bool) -> Result<(OwnedFd, bool), Errno> {
+    let listen = |flags| {
+        // SAFETY: a descriptor just made, owned by nobody else.
+        seccomp(filter, flags).map(|listener| unsafe { OwnedFd::from_raw_fd(listener) })
+    };
     if killable {
-        match seccomp(filter, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        match listen(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
             Err(Errno::INVAL) => {}
             answer => return answer.map(|listener| (listener, true)),
         }
     }
-    seccomp(filter, SECCOMP_FILTER_FLAG_NEW_LISTENER).map(|listener| (listener, false))
+    listen(SECCOMP_FILTER_FLAG_NEW_LISTENER).map(|listener| (listener, false))
 }
 
-fn seccomp(filter: &[sock_filter], flags: libc::c_ulong) -> Result<OwnedFd, Errno> {
+/// Puts the filter on the calling thread. What the kernel gives for the flags.
+pub(crate) fn seccomp(filter: &[sock_filter], flags: libc::c_ulong) -> Result<i32, Errno> {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
     // SAFETY: the program and its instructions live as long as the call, which only reads them.
     let answer = unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
-    if answer < 0 {
-        return Err(last_errno());
-    }
-    // SAFETY: a descriptor just made, owned by nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(answer as i32) })
+    if answer < 0 { Err(last_errno()) } else { Ok(answer as i32) }
 }
 
 /// Sends what [`install`] gave. Async-signal-safe.

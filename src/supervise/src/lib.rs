@@ -11,6 +11,7 @@
 //! namespace a process of its own does (`elsewhere`).
 
 mod call;
+mod custody;
 mod directory;
 mod elsewhere;
 pub mod filter;

@@ -15,7 +15,8 @@ use tmpshim_core::text::Text;
 use tmpshim_core::tracker::Tracker;
 
 use crate::call::Link;
-use crate::supervisor::{Answer, Outcome, Replacement, Said, Supervisor};
+use crate::custody::Said;
+use crate::supervisor::{Answer, Outcome, Replacement, Supervisor};
 use crate::target::{Start, Target, path, place};
 
 /// A linkat of a file of ours, ready to be done with the target's rights.

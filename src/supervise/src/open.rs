@@ -11,7 +11,8 @@ use tmpshim_core::tmpfile::plan::{self, Answer as Plan};
 use tmpshim_core::tmpfile::{Means, Request, stand_in};
 
 use crate::call::Open;
-use crate::supervisor::{Answer, Outcome, Said, Supervisor};
+use crate::custody::Said;
+use crate::supervisor::{Answer, Outcome, Supervisor};
 use crate::target::{Start, Target, is_at_home, path, place};
 use tmpshim_core::tracker::Tracker;
 
@@ -45,7 +46,7 @@ impl Job {
         let path = c".".as_ptr();
         let request = Request { directory: directory.as_raw_fd(), path, flags, mode, resolve: 0 };
         let mut refusal = None;
-        if supervisor.settings.tmpfile == Tmpfile::Auto || !plan::is_valid(flags) {
+        if supervisor.custody.settings.tmpfile == Tmpfile::Auto || !plan::is_valid(flags) {
             match attempt(&request) {
                 Ok(file) => {
                     // Without a tracker this may be a process of its own, and what it learns is lost.
@@ -88,7 +89,7 @@ fn attempt(request: &Request) -> Result<OwnedFd, Errno> {
 /// target's rights into account, is the right one. Waits for no filesystem, unless the path itself lies in a page of a file
 /// that has to be read first.
 pub(crate) fn is_known_native(thread: u32, open: &Open, supervisor: &Supervisor) -> bool {
-    let is_wanted = supervisor.settings.tmpfile == Tmpfile::Always && plan::is_valid(open.flags);
+    let is_wanted = supervisor.custody.settings.tmpfile == Tmpfile::Always && plan::is_valid(open.flags);
     if is_wanted || open.resolve != 0 || !supervisor.has_natives() || !is_at_home(thread, supervisor.home) {
         return false;
     }

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use libc::seccomp_notif;
@@ -13,16 +13,15 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use tmpshim_core::event::Event;
 use tmpshim_core::journal::Entry;
 use tmpshim_core::settings::{Cleanup, Settings};
-use tmpshim_core::tmpfile::Made;
 use tmpshim_core::tmpfile::plan::QUESTION_ANSWER;
 use tmpshim_core::tmpfile::survey::Survey;
-use tmpshim_core::tracker::{Cleaned, Ending, Surroundings, Ticket, Tracker};
+use tmpshim_core::tracker::{Ticket, Tracker};
 
 use crate::call::{Call, call_of};
-use crate::directory::{self, Makers};
+use crate::custody::{Custody, STACK, Said};
+use crate::directory;
 use crate::listener::Listener;
 use crate::open::{self, Native};
 use crate::rights::{Hand, Trouble};
@@ -30,22 +29,19 @@ use crate::sandbox::Sandboxes;
 use crate::target::{Place, Start, Status, Target};
 use crate::{elsewhere, link};
 
+pub use crate::custody::NAME;
 pub use crate::directory::{Clean, Remove};
 
 /// How many calls may be under way at once. More wait in the kernel.
 const THREADS: usize = 64;
-const STACK: usize = 256 << 10;
 
 /// What all its threads share. One in a process, in which nothing else tracks files.
 pub struct Supervisor {
     pub(crate) listener: Listener,
-    pub(crate) settings: &'static Settings<'static>,
-    pub(crate) tracker: &'static Tracker,
+    pub(crate) custody: Arc<Custody>,
     pub(crate) survey: Survey,
-    pub(crate) makers: Makers,
     natives: RwLock<HashSet<Native>>,
     pub(crate) home: Place,
-    has_kept: AtomicBool,
     unfinished: Unfinished,
     sandboxes: Sandboxes,
     /// The process that was started by ours.
@@ -57,8 +53,6 @@ pub struct Supervisor {
     /// How many calls have been taken, and not seen to yet.
     under_way: Mutex<usize>,
     settled: Condvar,
-    over: AtomicBool,
-    cleans: AtomicBool,
 }
 
 /// What the program gets.
@@ -84,15 +78,6 @@ pub(crate) struct Replacement {
 pub(crate) struct Outcome {
     pub(crate) answer: Answer,
     pub(crate) said: Option<(Said, Vec<u8>)>,
-}
-
-/// As [`Event`].
-#[derive(Clone, Copy)]
-pub(crate) enum Said {
-    StoodIn(Made),
-    CouldNotStandIn(Errno),
-    Published,
-    CouldNotPublish(Errno),
 }
 
 impl Outcome {
@@ -137,26 +122,11 @@ impl Job {
         match (self, place) {
             (Self::Open(job), Located::Directory(directory)) => job.run(directory, supervisor, tracker),
             (Self::Link(job), Located::Name(name)) => job.run(name, supervisor, id, tracker),
-            (Self::Directory(job), Located::Name(name)) => job.run(name, supervisor, tracker),
+            (Self::Directory(job), Located::Name(name)) => job.run(name, &supervisor.custody, tracker),
             _ => Outcome::NATIVE,
         }
     }
 }
-
-/// What its journal says of who wrote it.
-pub const NAME: &[u8] = b"tmpshim";
-
-static SETTINGS: OnceLock<Settings<'static>> = OnceLock::new();
-static TRACKER: Tracker = Tracker::new(Surroundings {
-    moved_in: || {},
-    settings: || SETTINGS.get().unwrap_or(&Settings::DEFAULT),
-    program: || NAME,
-    report: |cleaned: &Cleaned<'_>| {
-        let log = SETTINGS.get().map_or(Settings::DEFAULT.log, |settings| settings.log);
-        let event = Event::Cleaned { path: cleaned.path.to_bytes(), outcome: cleaned.outcome };
-        event.write(log, std::process::id(), NAME);
-    },
-});
 
 impl Supervisor {
     /// For a child of this process, the program, whose filter's listener this is; `killable` if nothing but a fatal signal
@@ -176,13 +146,10 @@ impl Supervisor {
         listener.wake_where_the_program_stops();
         Ok(Arc::new(Self {
             listener,
-            settings: SETTINGS.get_or_init(|| settings),
-            tracker: &TRACKER,
+            custody: Custody::new(settings, clean)?,
             survey: Survey::new(),
-            makers: Makers::new(clean)?,
             natives: RwLock::default(),
             home,
-            has_kept: AtomicBool::new(false),
             unfinished: Unfinished { killable, ..Unfinished::default() },
             sandboxes: Sandboxes::default(),
             main: main.as_raw_nonzero().get().cast_unsigned(),
@@ -191,8 +158,6 @@ impl Supervisor {
             idle: AtomicUsize::new(0),
             under_way: Mutex::default(),
             settled: Condvar::new(),
-            over: AtomicBool::new(false),
-            cleans: AtomicBool::new(true),
         }))
     }
 
@@ -202,8 +167,7 @@ impl Supervisor {
     /// Where no thread can be had.
     pub fn start(self: &Arc<Self>) -> std::io::Result<std::thread::JoinHandle<()>> {
         self.add_thread()?;
-        let watching = Arc::clone(self);
-        std::thread::Builder::new().stack_size(STACK).spawn(move || watching.watch_directories())
+        self.custody.start()
     }
 
     fn add_thread(self: &Arc<Self>) -> std::io::Result<()> {
@@ -335,11 +299,11 @@ impl Supervisor {
         call: &Call,
         target: &Target,
     ) -> Option<Result<Option<Interrupted>, Trouble>> {
-        let tracker = target.shares_mounts().then_some(self.tracker);
+        let tracker = target.shares_mounts().then_some(self.custody.tracker);
         let job = match call {
             Call::Open(open) => Job::Open(open::Job::prepare(target, open)?),
             Call::Link(call) => Job::Link(link::Job::prepare(target, call, tracker)?),
-            Call::Directory(call) => Job::Directory(directory::Job::prepare(target, call, self)?),
+            Call::Directory(call) => Job::Directory(directory::Job::prepare(target, call, &self.custody)?),
             Call::Question | Call::Sandbox => return None,
         };
         let status = target.status()?;
@@ -387,9 +351,7 @@ impl Supervisor {
     /// Gives the answer, and says so on the log. What was done and did not reach the program because a signal took it away.
     pub(crate) fn respond(&self, id: u64, target: &Target, outcome: Outcome) -> Option<Interrupted> {
         // Once it is answered, it may end, and nobody knows its name any more.
-        let is_logged = outcome.said.is_some() && self.settings.log != tmpshim_core::settings::Log::None;
-        let speaker =
-            is_logged.then(|| (target.status().map_or(target.thread, |status| status.process), target.program()));
+        let speaker = outcome.said.as_ref().and_then(|_| self.custody.speaker(target));
         let mut interrupted = None;
         match outcome.answer {
             Answer::Native => self.listener.let_go(id),
@@ -410,28 +372,9 @@ impl Supervisor {
             },
         }
         if let Some((said, path)) = outcome.said {
-            self.say(said, &path, speaker);
+            self.custody.say(said, &path, speaker);
         }
         interrupted
-    }
-
-    /// `speaker`: process and name of the program, if there is a log.
-    fn say(&self, said: Said, path: &[u8], speaker: Option<(u32, Vec<u8>)>) {
-        if matches!(said, Said::StoodIn(Made::Kept)) && !self.has_kept.swap(true, Ordering::Relaxed) {
-            self.makers.wake();
-        }
-        let Some((process, program)) = speaker else { return };
-        let event = match said {
-            Said::StoodIn(made) => Event::StoodIn { path, made },
-            Said::CouldNotStandIn(error) => Event::CouldNotStandIn { path, error },
-            Said::Published => Event::Published { path },
-            Said::CouldNotPublish(error) => Event::CouldNotPublish { path, error },
-        };
-        event.write(self.settings.log, process, &program);
-    }
-
-    pub(crate) fn has_kept_files(&self) -> bool {
-        self.has_kept.load(Ordering::Relaxed)
     }
 
     pub(crate) fn has_natives(&self) -> bool {
@@ -451,24 +394,11 @@ impl Supervisor {
         natives.insert(native);
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn cleans_at_the_end(&self) -> bool {
-        self.cleans.load(Ordering::Acquire)
-    }
-
     /// The family is gone: removes what is left, directories only if `cleanup` says so. `watching` is what [`Self::start`]
     /// gave.
     pub fn end(&self, cleanup: Cleanup, watching: std::thread::JoinHandle<()>) {
         self.settle();
-        self.cleans.store(cleanup != Cleanup::Off, Ordering::Release);
-        self.over.store(true, Ordering::Release);
-        self.makers.wake();
-        let _ = watching.join();
-        // Directories were seen to.
-        self.tracker.clean_up(Cleanup::Off, Ending::Signal, false);
+        self.custody.end(cleanup, watching);
     }
 }
 

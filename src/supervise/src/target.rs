@@ -71,6 +71,11 @@ impl Target {
         Some(Self { thread, root, is_at_home })
     }
 
+    /// One whose paths are not followed from here, so that its root does not matter.
+    pub(crate) fn elsewhere(thread: u32) -> Option<Self> {
+        Some(Self { thread, root: place(thread, "root").ok()?, is_at_home: false })
+    }
+
     /// Its root, if that is not ours.
     pub(crate) fn other_root(&self) -> Option<&OwnedFd> {
         (!self.is_at_home).then_some(&self.root)

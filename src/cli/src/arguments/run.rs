@@ -31,8 +31,10 @@ pub(crate) enum Engine {
     Auto,
     /// By the library.
     Preload,
-    /// By the supervisor.
+    /// By the supervisor, as the listener of a filter.
     Notify,
+    /// By the supervisor, as the tracer.
+    Trace,
 }
 
 /// The parser.
@@ -44,11 +46,12 @@ pub(crate) fn command() -> Command {
             Arg::new("engine")
                 .long("engine")
                 .value_name("ENGINE")
-                .value_parser(["auto", "preload", "notify"])
+                .value_parser(["auto", "preload", "notify", "trace"])
                 .default_value("auto")
                 .help(
-                    "How the program is reached: notify by a seccomp supervisor, which sees every program's calls, preload \
-                     by the library, for programs that use a shared libc, auto by both",
+                    "How the program is reached: notify by a seccomp supervisor, which sees every program's calls, trace \
+                     by a supervisor that does the same with ptrace, preload by the library, for programs that use a \
+                     shared libc, auto by a supervisor and the library",
                 ),
         )
         .arg(
@@ -85,10 +88,12 @@ pub(crate) fn command() -> Command {
          its number). 127 the program was not found, 126 it cannot be executed, 125 tmpshim itself failed, 2 wrong \
          usage.\n\n\
          The supervisor answers O_TMPFILE opens and linkat(2) of such files, and with --track follows mkdir, of static \
-         programs, Go and all others alike; the library follows mkdtemp in programs that use a shared libc. Without \
-         CAP_SYS_ADMIN a supervisor takes no_new_privs: set-uid programs below gain no rights. Where there can be none \
-         (Linux before 5.14, a sandbox that forbids it), tmpshim says why; it then preloads the library, or, where that \
-         does not reach the program, ends with 125, or with --best-effort runs the program unchanged.",
+         programs, Go and all others alike; the library follows mkdtemp in programs that use a shared libc. The kernel \
+         tells the supervisor of these calls by notify (Linux 5.14), or, where auto cannot have that, by trace (Linux \
+         4.8): then no debugger can trace the program. Without CAP_SYS_ADMIN a supervisor takes no_new_privs, and trace \
+         without CAP_SYS_PTRACE costs the same: set-uid programs below gain no rights. Where there can be none (Linux \
+         before 4.8, a sandbox that forbids it), tmpshim says why; it then preloads the library, or, where that does not \
+         reach the program, ends with 125, or with --best-effort runs the program unchanged.",
         )
 }
 
@@ -102,6 +107,7 @@ pub(crate) fn parsed(matches: &ArgMatches) -> Run {
     let engine = match matches.get_one::<String>("engine").map(String::as_str) {
         Some("auto") => Engine::Auto,
         Some("notify") => Engine::Notify,
+        Some("trace") => Engine::Trace,
         _ => Engine::Preload,
     };
     let killable = !matches.get_flag("without-wait-killable");
@@ -183,6 +189,7 @@ mod tests {
             (&["--engine", "auto", "true"], Engine::Auto, false),
             (&["--engine", "preload", "--best-effort", "true"], Engine::Preload, true),
             (&["--engine=notify", "true"], Engine::Notify, false),
+            (&["--engine", "trace", "true"], Engine::Trace, false),
         ] {
             let run = parse(line).unwrap();
             assert_eq!((run.engine, run.best_effort), (engine, best_effort));

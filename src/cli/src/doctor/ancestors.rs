@@ -1,5 +1,5 @@
 //! Whether one of tmpshim's supervisors is above a process: an ancestor that runs this command and holds the kernel's end
-//! of a filter (overseer.rs). The filter is inherited by everything below.
+//! of a filter, or traces the process (overseer.rs). The filter is inherited by everything below, and so is the tracer.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,12 +9,14 @@ use tmpshim_core::kin;
 
 use super::engines::seccomp_mode;
 use super::finding::{Finding, Name, Verdict};
+use super::process::field;
+use crate::run::supervision::Kind;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Above {
     /// This process answers.
-    Supervisor(u32),
+    Supervisor(u32, Kind),
     /// `tmpshim run` without a supervisor.
     Parent(u32),
     Nobody,
@@ -25,17 +27,24 @@ pub(super) enum Above {
 impl Above {
     /// Whether O_TMPFILE opens are answered.
     pub(super) fn answers(self) -> bool {
-        matches!(self, Self::Supervisor(_))
+        matches!(self, Self::Supervisor(..))
     }
 
     pub(super) fn finding(self) -> Finding {
         let name = Name::Supervised;
         match self {
-            Self::Supervisor(pid) => {
-                Finding::well(name, format!("yes, process {pid}")).with(json!({ "supervised": true, "pid": pid }))
+            Self::Supervisor(pid, kind) => {
+                let found = match kind {
+                    Kind::Notify => format!("yes, process {pid}"),
+                    Kind::Trace => format!("yes, process {pid}, by ptrace: no debugger can trace this one"),
+                };
+                let value = json!({ "supervised": true, "pid": pid, "engine": kind.name() });
+                Finding::well(name, found).with(value)
             }
-            Self::Parent(pid) => Finding::note(name, format!("no; tmpshim run above it (process {pid}) has none"))
-                .with(json!({ "supervised": false, "pid": pid })),
+            Self::Parent(pid) => {
+                Finding::note(name, format!("no; tmpshim run above it (process {pid}) does not supervise it"))
+                    .with(json!({ "supervised": false, "pid": pid }))
+            }
             Self::Nobody => Finding::note(name, "no").with(json!({ "supervised": false })),
             Self::Hidden => {
                 let why = "a filter is on it, and those above it cannot be looked at; run tmpshim doctor as root";
@@ -48,6 +57,7 @@ impl Above {
 /// Looks at all that are above.
 pub(super) fn look(pid: u32) -> Above {
     let is_filtered = seccomp_mode(&pid.to_string()) == Some(2);
+    let tracer = tracer_of(pid);
     let mut parent = None;
     let mut is_hidden = false;
     let mut at = pid;
@@ -66,8 +76,9 @@ pub(super) fn look(pid: u32) -> Above {
         match is_ours(at) {
             Some(false) => {}
             None => is_hidden = true,
+            Some(true) if is_filtered && tracer == Some(at) => return Above::Supervisor(at, Kind::Trace),
             Some(true) => match holds_a_filter(at) {
-                Some(true) if is_filtered => return Above::Supervisor(at),
+                Some(true) if is_filtered => return Above::Supervisor(at, Kind::Notify),
                 Some(_) => parent = parent.or(Some(at)),
                 None => is_hidden = true,
             },
@@ -101,9 +112,34 @@ fn holds_a_filter(pid: u32) -> Option<bool> {
     Some(links.any(|link| link.as_os_str() == "anon_inode:seccomp notify"))
 }
 
+/// Who traces a process, if anybody does whom this one can see.
+fn tracer_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    field(&status, "TracerPid:")?.parse().ok().filter(|&tracer| tracer != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn s5_a_finding_says_which_supervisor_it_is() {
+        for kind in Kind::ALL {
+            let above = Above::Supervisor(7, kind);
+            let value = above.finding().value.unwrap();
+            assert_eq!((value["supervised"].as_bool(), value["engine"].as_str()), (Some(true), Some(kind.name())));
+            assert!(above.answers());
+        }
+        assert!(!Above::Parent(7).answers() && !Above::Hidden.answers());
+    }
+
+    #[test]
+    fn who_is_not_traced_has_no_tracer() {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let expected = field(&status, "TracerPid:").and_then(|pid| pid.parse().ok()).filter(|&pid: &u32| pid != 0);
+        assert_eq!(tracer_of(std::process::id()), expected);
+        assert_eq!(tracer_of(i32::MAX as u32), None);
+    }
 
     #[test]
     fn this_command_is_known_and_others_are_not() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
-use tmpshim_supervise::filter::{self, Told, Watch};
+use tmpshim_supervise::filter::Watch;
 use tmpshim_supervise::install;
 
 use super::child::{Teller, Undisturbed};
@@ -14,6 +14,7 @@ use super::finding::{Finding, Name, Verdict};
 use super::words::quoted;
 use crate::run::library::{self, NAME};
 use crate::run::program::find;
+use crate::run::supervision::{Kind, Refused};
 
 /// Where the library is put by those who have none yet.
 const USUAL: &str = "/usr/local/lib";
@@ -30,8 +31,8 @@ pub(super) struct Engines {
     pub(super) preload_by_lib: Option<String>,
     /// Why there can be no supervisor.
     pub(super) no_supervisor: Option<String>,
-    /// A supervisor would take the rights that set-uid programs gain.
-    pub(super) costs_rights: bool,
+    /// The supervisor that there would be takes the rights that set-uid programs gain, for want of these.
+    pub(super) costs_rights: Option<String>,
     /// One is above the doctor itself.
     pub(super) is_supervised: bool,
     /// A seccomp filter is on the doctor itself.
@@ -46,7 +47,7 @@ impl Default for Engines {
             preload: None,
             preload_by_lib: None,
             no_supervisor: Some("it was not found out".to_owned()),
-            costs_rights: false,
+            costs_rights: None,
             is_supervised: false,
             is_filtered: false,
         }
@@ -70,10 +71,11 @@ pub(super) fn look(teller: &mut Teller) -> Engines {
         no_supervisor: None,
         is_supervised: install::is_supervised(),
         is_filtered: seccomp_mode("self") == Some(2),
-        costs_rights: install::costs_new_privileges() && !rustix::thread::no_new_privs().unwrap_or(false),
         ..Engines::default()
     };
-    teller.find(supervisor(&mut engines));
+    for finding in supervisor(&mut engines) {
+        teller.find(finding);
+    }
     let preload = library();
     let has_any = engines.no_supervisor.is_none() || preload.is_ok();
     let finding = match &preload {
@@ -105,21 +107,33 @@ fn missing(has_any: bool) -> Verdict {
     if has_any { Verdict::Beware } else { Verdict::WillFail }
 }
 
-fn supervisor(engines: &mut Engines) -> Finding {
+/// As `tmpshim run --engine auto` chooses.
+fn supervisor(engines: &mut Engines) -> Vec<Finding> {
     if engines.is_supervised {
-        return Finding::well(Name::Supervisor, "one of tmpshim's is above this command already").with(true);
+        return vec![Finding::well(Name::Supervisor, "one of tmpshim's is above this command already").with(true)];
     }
-    let watch = Watch { files: true, directories: false };
-    match install::probe(&filter::program(watch, Told::Listener)) {
-        Ok(()) if engines.costs_rights => {
-            let found = "possible; without CAP_SYS_ADMIN set-uid programs below it gain no rights (no_new_privs)";
-            Finding::well(Name::Supervisor, found).with(true)
+    match Refused::or_first(&Kind::ALL, Watch { files: true, directories: false }) {
+        Ok((kind, refused)) => {
+            let mut found = "possible".to_owned();
+            if kind.costs_rights() {
+                let (wanted, by) = match kind {
+                    Kind::Notify => ("CAP_SYS_ADMIN", "no_new_privs"),
+                    Kind::Trace => ("CAP_SYS_ADMIN and CAP_SYS_PTRACE", "ptrace"),
+                };
+                found = format!("{found}; without {wanted} set-uid programs below it gain no rights ({by})");
+                engines.costs_rights = Some(wanted.to_owned());
+            }
+            let name = kind.name();
+            let engine = match kind {
+                Kind::Notify => name.to_owned(),
+                Kind::Trace => format!("{name}; not notify: {}", refused.why()),
+            };
+            vec![Finding::well(Name::Supervisor, found).with(true), Finding::note(Name::Engine, engine).with(name)]
         }
-        Ok(()) => Finding::well(Name::Supervisor, "possible").with(true),
-        Err(refusal) => {
-            let why = refusal.to_string();
+        Err(refused) => {
+            let why = refused.to_string();
             engines.no_supervisor = Some(why.clone());
-            Finding::new(Name::Supervisor, Verdict::Beware, why).with(false)
+            vec![Finding::new(Name::Supervisor, Verdict::Beware, why).with(false)]
         }
     }
 }

@@ -95,6 +95,7 @@ names! {
     Rights: "rights at start";
     Library: "library (LD_PRELOAD)";
     Supervisor: "supervisor (tmpshim run)";
+    Engine: "engine (auto)";
     // A process.
     Process: "process";
     Namespaces: "namespaces";

@@ -182,11 +182,12 @@ fn reach(
     let supervisor = match &engines.no_supervisor {
         Some(why) => Err(format!("none here: {why}")),
         None if !is_native => Err("an emulator starts it, which only the kernel knows".to_owned()),
-        None if is_secure && engines.costs_rights => {
-            Err("under one it would gain no rights here, for want of CAP_SYS_ADMIN; start tmpshim run as root"
-                .to_owned())
-        }
-        None => Ok(()),
+        None => match engines.costs_rights.as_ref().filter(|_| is_secure) {
+            Some(wanted) => {
+                Err(format!("under one it would gain no rights here, for want of {wanted}; start tmpshim run as root"))
+            }
+            None => Ok(()),
+        },
     };
     let is_reached = preload.is_some() || supervisor.is_ok();
     let missed = if is_reached { Verdict::Note } else { Verdict::WillFail };

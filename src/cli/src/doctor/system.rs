@@ -88,7 +88,7 @@ fn yama() -> Option<Finding> {
         0 => "0: no restriction",
         1 => "1: no hindrance, the supervisor is an ancestor",
         2 => "2: a supervisor needs CAP_SYS_PTRACE",
-        _ => "3: nobody may read a program's memory, so there is no supervisor",
+        _ => "3: nobody may read a program's memory or trace it, so there is no supervisor",
     };
     Some(Finding::note(Name::Yama, found).with(scope))
 }

@@ -10,6 +10,7 @@ use tmpshim_core::next::Next;
 use tmpshim_core::publish::{publish, source};
 use tmpshim_core::tmpfile::survey::{Survey, Unlinked};
 use tmpshim_core::tmpfile::{Means, Request, stand_in};
+use tmpshim_core::tracker::Tracker;
 
 use super::child::Undisturbed;
 
@@ -73,7 +74,7 @@ pub(super) fn unlinked(directory: BorrowedFd<'_>) -> Result<(), Trouble> {
 /// What tmpshim does with such files there. Nothing but a word that nothing is known where it cannot be tried.
 pub(super) fn survey(directory: BorrowedFd<'_>, survey: &Survey) -> Unlinked {
     let _undisturbed = Undisturbed::begin();
-    survey.ask(directory, None)
+    survey.ask(directory, None::<&Tracker>)
 }
 
 /// What a program gets with tmpshim where the filesystem said `refusal`, by the code that both engines use: made, used,
@@ -90,7 +91,7 @@ pub(super) fn with_tmpshim(directory: BorrowedFd<'_>, refusal: Errno, known: &Su
         mode: 0o644,
         resolve: 0,
     };
-    let means = Means { next: &Next::KERNEL, survey: known, tracker: None };
+    let means = Means { next: &Next::KERNEL, survey: known, tracker: None::<&Tracker> };
     let file = {
         let _undisturbed = Undisturbed::begin();
         // SAFETY: the path is a constant.
@@ -127,7 +128,7 @@ fn published(directory: BorrowedFd<'_>, file: BorrowedFd<'_>) -> Result<(), Trou
     let found = unsafe { source::find(libc::AT_FDCWD, path.as_ptr(), libc::AT_SYMLINK_FOLLOW) };
     let source = found.ok_or(Trouble::Refused(Refused { call: "readlink", error: Errno::NOENT }))?;
     // SAFETY: the name is closed by NUL and lives on this frame.
-    unsafe { publish(&source, directory.as_raw_fd(), name.as_c_str().as_ptr(), &Next::KERNEL, None) }
+    unsafe { publish(&source, directory.as_raw_fd(), name.as_c_str().as_ptr(), &Next::KERNEL, None::<&Tracker>) }
         .map_err(|error| Trouble::Refused(Refused { call: "linkat", error }))?;
     remove(directory, &name)
 }

@@ -14,7 +14,6 @@ use rustix::process::{
 
 use super::loaded::Verification;
 use super::program;
-use super::supervision::Installer;
 use crate::elf::{self, Kind};
 use crate::failure::Failure;
 use crate::signals::{self, Set};
@@ -47,33 +46,64 @@ impl Order<'_> {
     }
 }
 
-/// Becomes the program, unchanged, where there can be no process for it. Returns where that fails, too.
-pub(super) fn exec(order: &Order<'_>, caller: Caller) -> io::Error {
+/// The program as its caller would have started it. `last` is done by its process, in front of the exec; it must be
+/// async-signal-safe.
+fn command<F>(order: &Order<'_>, caller: Caller, last: F) -> Command
+where
+    F: Fn() -> Result<(), Errno> + Send + Sync + 'static,
+{
+    let ignores_pipes = signals::is_ignored(libc::SIGPIPE);
     let mut command = Command::new(&order.command[0]);
     command.args(&order.command[1..]);
+    order.add_environment();
     if let Some(name) = order.name {
         command.arg0(name);
     }
-    if signals::is_ignored(libc::SIGPIPE) {
-        // SAFETY: signal(2) is async-signal-safe.
-        unsafe {
-            command.pre_exec(|| {
+    // SAFETY: only async-signal-safe functions run in the child; they touch signal dispositions, its filter and a socket.
+    unsafe {
+        command.pre_exec(move || {
+            if ignores_pipes {
+                // `Command` has just set it to the default.
                 signals::ignore(libc::SIGPIPE);
-                Ok(())
-            });
-        }
+            }
+            if caller.ignores_children {
+                signals::ignore(libc::SIGCHLD);
+            }
+            signals::restore(caller.blocked);
+            // Last, since from here on calls are looked at.
+            last().map_err(io::Error::from)
+        });
     }
-    if caller.ignores_children {
-        signals::ignore(libc::SIGCHLD);
-    }
-    signals::restore(caller.blocked);
-    command.exec()
+    command
+}
+
+/// Becomes the program. Returns where that fails.
+pub(super) fn exec<F>(order: &Order<'_>, caller: Caller, last: F) -> io::Error
+where
+    F: Fn() -> Result<(), Errno> + Send + Sync + 'static,
+{
+    command(order, caller, last).exec()
 }
 
 /// The running program.
 #[derive(Debug)]
 pub(super) struct Child {
     pid: Pid,
+    /// It has ended, which was said, and is to be reaped.
+    is_ending: bool,
+}
+
+/// What has become of our children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// This signal has stopped the program.
+    Stopped(i32),
+    /// The program has ended. Whoever looks next has it forgotten.
+    Ending(End),
+    /// Nothing for now.
+    Quiet,
+    /// There are none.
+    Alone,
 }
 
 /// How the program ended.
@@ -100,41 +130,22 @@ pub(super) fn adopt_orphans() {
 }
 
 impl Child {
-    /// Starts the program.
+    /// Starts the program. `last` as of [`command`].
     ///
     /// # Errors
-    /// As execvp(3), and as fork(2) and seccomp(2).
-    pub(super) fn start(order: &Order<'_>, caller: Caller, installer: Option<Installer>) -> io::Result<Self> {
+    /// As execvp(3), as fork(2), and as `last`.
+    pub(super) fn start<F>(order: &Order<'_>, caller: Caller, last: F) -> io::Result<Self>
+    where
+        F: Fn() -> Result<(), Errno> + Send + Sync + 'static,
+    {
         adopt_orphans();
-        let ignores_pipes = signals::is_ignored(libc::SIGPIPE);
-        let mut command = Command::new(&order.command[0]);
-        command.args(&order.command[1..]);
-        order.add_environment();
-        if let Some(name) = order.name {
-            command.arg0(name);
-        }
-        // SAFETY: only async-signal-safe functions run in the child; they touch signal dispositions, its filter and a socket.
-        unsafe {
-            command.pre_exec(move || {
-                if ignores_pipes {
-                    // `Command` has just set it to the default.
-                    signals::ignore(libc::SIGPIPE);
-                }
-                if caller.ignores_children {
-                    signals::ignore(libc::SIGCHLD);
-                }
-                signals::restore(caller.blocked);
-                // Last, since from here on calls are looked at.
-                installer.as_ref().map_or(Ok(()), |installer| installer.install().map_err(io::Error::from))
-            });
-        }
-        let child = command.spawn()?;
+        let child = command(order, caller, last).spawn()?;
         Ok(Self::of(Pid::from_raw(child.id() as i32).expect("a process has a positive number")))
     }
 
     /// A child, or one that is to become ours by its parent's death.
     pub(super) fn of(pid: Pid) -> Self {
-        Self { pid }
+        Self { pid, is_ending: false }
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -142,15 +153,20 @@ impl Child {
     }
 
     /// Passes signals on until the program has ended; reaps whatever else became our child.
-    pub(super) fn end(self, mut verification: Option<Verification>) -> End {
+    pub(super) fn end(mut self, mut verification: Option<Verification>) -> End {
         loop {
-            let stopped = |signal| {
-                if signals::stop_by(signal) {
-                    signals::send(self.pid, libc::SIGCONT);
+            match self.look() {
+                Change::Stopped(signal) => {
+                    if signals::stop_by(signal) {
+                        signals::send(self.pid, libc::SIGCONT);
+                    }
+                    continue;
                 }
-            };
-            if let Some(end) = self.reap(stopped, |_| {}) {
-                return end;
+                Change::Ending(end) => {
+                    let _ = waitpid(Some(self.pid), WaitOptions::NOHANG);
+                    return end;
+                }
+                Change::Quiet | Change::Alone => {}
             }
             let received = signals::wait(Set::ALL, verification.as_ref().and_then(Verification::patience));
             if let Some(verification) = &mut verification {
@@ -170,37 +186,39 @@ impl Child {
         waitid(WaitId::Pid(self.pid), wanted).is_ok()
     }
 
-    /// Reaps whoever has ended. How the program ended, if it has; `ended` is told before that is forgotten, and `stopped`
-    /// the signals that stop it.
-    pub(super) fn reap(&self, mut stopped: impl FnMut(i32), ended: impl Fn(End)) -> Option<End> {
-        while let Some((pid, end)) = changed() {
-            if let Some(end) = end.filter(|_| pid == self.pid) {
-                ended(end);
-            }
-            let Ok(Some((_, status))) = waitpid(Some(pid), WaitOptions::NOHANG | WaitOptions::UNTRACED) else {
-                continue;
+    /// Reaps whoever else has ended, until something concerns the caller.
+    pub(super) fn look(&mut self) -> Change {
+        loop {
+            let (pid, end) = match changed() {
+                Ok(Some(seen)) => seen,
+                Ok(None) => return Change::Quiet,
+                Err(_) => return Change::Alone,
             };
-            if pid != self.pid {
-                continue;
+            if let Some(end) = end.filter(|_| pid == self.pid && !self.is_ending) {
+                self.is_ending = true;
+                return Change::Ending(end);
             }
-            if let Some(signal) = status.stopping_signal() {
-                stopped(signal);
-            } else if let Some(end) = End::of(status) {
-                return Some(end);
+            let seen = waitpid(Some(pid), WaitOptions::NOHANG | WaitOptions::UNTRACED);
+            if let Ok(Some((_, status))) = seen
+                && let Some(signal) = status.stopping_signal().filter(|_| pid == self.pid)
+            {
+                return Change::Stopped(signal);
             }
         }
-        None
     }
 }
 
 /// A child that has ended or stopped, and how it ended; it stays to be waited for.
-fn changed() -> Option<(Pid, Option<End>)> {
+///
+/// # Errors
+/// ECHILD where there is none at all.
+fn changed() -> Result<Option<(Pid, Option<End>)>, Errno> {
     // SAFETY: siginfo_t is plain data, for which zero is a value.
     let mut seen: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let what = libc::WEXITED | libc::WSTOPPED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: writes to `seen`, which lives on this frame.
     if unsafe { libc::waitid(libc::P_ALL, 0, &raw mut seen, what) } != 0 {
-        return None;
+        return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::CHILD));
     }
     // SAFETY: what waitid(2) has written, or zero.
     let (pid, status) = unsafe { (seen.si_pid(), seen.si_status()) };
@@ -209,7 +227,7 @@ fn changed() -> Option<(Pid, Option<End>)> {
         libc::CLD_KILLED | libc::CLD_DUMPED => Some(End::Signal(status)),
         _ => None,
     };
-    Some((Pid::from_raw(pid)?, end))
+    Ok(Pid::from_raw(pid).map(|pid| (pid, end)))
 }
 
 impl End {
@@ -231,13 +249,13 @@ pub(super) fn has_descendants() -> bool {
 }
 
 /// Ends every process that this one, as PID 1, would take along, as the kernel would, and waits until they are gone: not
-/// for ever, since one may hang in the kernel.
-pub(super) fn end_all() {
+/// for ever, since one may hang in the kernel. `is_alone` reaps, and says whether they are.
+pub(super) fn end_all(mut is_alone: impl FnMut() -> bool) {
     const PATIENCE: Duration = Duration::from_secs(5);
     // SAFETY: kill(2) touches no memory; -1 is everybody but PID 1.
     unsafe { libc::kill(-1, libc::SIGKILL) };
     let deadline = Instant::now() + PATIENCE;
-    while has_descendants() && Instant::now() < deadline {
+    while !is_alone() && Instant::now() < deadline {
         let left = deadline.saturating_duration_since(Instant::now());
         signals::wait(Set::of(&[libc::SIGCHLD]), Some(left));
     }

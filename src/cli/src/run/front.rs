@@ -10,7 +10,7 @@ use rustix::process::{Pid, WaitOptions, wait, waitpid};
 use super::OWN_FAILURE;
 use super::child::{Child, End};
 use super::loaded::Verification;
-use super::supervision::{News, handle_of};
+use super::news::{News, handle_of};
 use crate::signals::{self, Set};
 
 /// The overseer, as seen from here.
@@ -25,16 +25,27 @@ pub(super) struct Ended {
     pub(super) is_seen_to: bool,
 }
 
+/// Why there was no program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unbegun {
+    /// It could not be started, by this errno.
+    NotStarted(i32),
+    /// Nobody could trace it, by this errno.
+    NotTraced(i32),
+    /// The overseer was killed before.
+    Killed,
+}
+
 impl Front {
     /// Passes signals on until the program has ended. `verify` is told which process it is.
     ///
     /// # Errors
-    /// The errno with which it could not be started; nothing where the overseer was killed before.
-    pub(super) fn end(self, verify: impl FnOnce(Pid) -> Option<Verification>) -> Result<Ended, Option<i32>> {
+    /// Why there was none.
+    pub(super) fn end(self, verify: impl FnOnce(Pid) -> Option<Verification>) -> Result<Ended, Unbegun> {
         let program = match News::receive(self.news.as_fd()) {
             Some(News::Started(pid)) => pid,
-            Some(News::NotStarted(errno)) => return Err(Some(errno)),
-            _ => return Err(None),
+            Some(News::NotStarted(errno)) => return Err(Unbegun::NotStarted(errno)),
+            _ => return Err(Unbegun::Killed),
         };
         let mut verification = verify(program);
         // The program has not ended yet, or nobody has asked how.
@@ -91,7 +102,11 @@ impl Front {
                     }
                     Some(News::NotStarted(errno)) => {
                         let _ = waitpid(Some(self.overseer), WaitOptions::empty());
-                        return Err(Some(errno));
+                        return Err(Unbegun::NotStarted(errno));
+                    }
+                    Some(News::NotTraced(errno)) => {
+                        let _ = waitpid(Some(self.overseer), WaitOptions::empty());
+                        return Err(Unbegun::NotTraced(errno));
                     }
                     Some(News::HasEnded(known)) => end = Some(known),
                     Some(News::Started(_)) => {}

@@ -8,11 +8,15 @@ pub(crate) mod installed;
 mod keeper;
 pub(crate) mod library;
 mod loaded;
+mod news;
+mod notified;
+mod overseen;
 mod overseer;
 pub(crate) mod place;
 pub(crate) mod preload;
 pub(crate) mod program;
-mod supervision;
+pub(crate) mod supervision;
+mod traced;
 
 use std::env;
 use std::io::ErrorKind;
@@ -26,11 +30,12 @@ use crate::failure::{Failure, without_numbers};
 use crate::signals;
 use child::{Child, End, Order};
 use family::{Family, Wishes};
+use front::Unbegun;
 use library::Staged;
 use loaded::Verification;
 use overseer::Household;
 use program::Reach;
-use supervision::Supervision;
+use supervision::{Kind, Supervision};
 
 /// Exit status where tmpshim itself failed, as of env(1), nohup(1) and timeout(1).
 pub(crate) const OWN_FAILURE: u8 = 125;
@@ -53,7 +58,8 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     };
     let oversight = supervise(&run, &reach, &settings, &warn)?;
     let is_overseen = !matches!(oversight, Oversight::Nobody);
-    if (run.engine == Engine::Notify && is_overseen || matches!(reach, Reach::Static(_))) && !is_the_program {
+    let has_no_library = is_overseen && matches!(run.engine, Engine::Notify | Engine::Trace);
+    if (has_no_library || matches!(reach, Reach::Static(_))) && !is_the_program {
         anstream::eprint!("{problems}");
     }
     if let Some(warning) = reach.warning().filter(|_| !is_overseen) {
@@ -61,7 +67,7 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     }
     let state = wishes.state();
     let library = match reach {
-        _ if run.engine == Engine::Notify && is_overseen => None,
+        _ if has_no_library => None,
         // The loader of another architecture would complain about the library on the program's standard error.
         Reach::Foreign(_) => None,
         Reach::Full => Some(library::find(state)?),
@@ -84,7 +90,7 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     if let Some(family) = &family {
         environment.push(("TMPSHIM_STATE_DIR", family.path().into()));
     }
-    if !is_overseen && wants_supervisor(run.engine, &reach) {
+    if !is_overseen && !kinds(run.engine, &reach).is_empty() {
         // The library would start us again for a Go program, in vain and for ever (T9).
         environment.push(("TMPSHIM_REEXEC", "off".into()));
     }
@@ -96,25 +102,22 @@ pub(crate) fn run(run: Run) -> Result<u8, Failure> {
     let (library, family) = (library.as_ref(), family.as_ref());
     let ended = if let Oversight::Own(supervision) = oversight {
         let settings = wishes.settings(family.map(Family::path), |_| {});
-        let household = Household { order, settings, library, family, is_the_program };
-        let killed = || {
-            let why = "the supervisor was killed meanwhile";
-            Failure::on(OWN_FAILURE, "cannot start", run.program[0].as_ref(), why, "try again")
+        let goes_alone = run.best_effort || verifies;
+        let household = Household { order, settings, library, family, is_the_program, goes_alone };
+        let unbegun = |why| match why {
+            Unbegun::NotStarted(errno) => not_started(std::io::Error::from_raw_os_error(errno)),
+            Unbegun::NotTraced(errno) => traced::not_traced(&run.program[0], errno),
+            Unbegun::Killed => traced::not_begun(&run.program[0]),
         };
-        overseer::start(household, caller, supervision).and_then(|front| {
-            let ended = front.end(verify);
-            ended.map_err(|errno| {
-                errno.map_or_else(killed, |errno| not_started(std::io::Error::from_raw_os_error(errno)))
-            })
-        })
+        overseer::start(household, caller, supervision).and_then(|front| front.end(verify).map_err(unbegun))
     } else {
-        let mut started = Child::start(&order, caller, None);
+        let mut started = Child::start(&order, caller, || Ok(()));
         if run.best_effort
             && let Err(error) = &mut started
             && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory)
         {
             // There is room for the program, but not for us beside it.
-            *error = child::exec(&order, caller);
+            *error = child::exec(&order, caller, || Ok(()));
         }
         started.map_err(not_started).map(|child| {
             let verification = verify(child.pid());
@@ -139,13 +142,17 @@ enum Oversight {
     Own(Supervision),
 }
 
-/// Whether a supervisor is to be had, if the settings give it something to do.
-fn wants_supervisor(engine: Engine, reach: &Reach) -> bool {
+/// The supervisors that will do, if the settings give one something to do.
+fn kinds(engine: Engine, reach: &Reach) -> Vec<Kind> {
     match engine {
-        // A program that is to gain rights cannot, under a filter that was put on without any.
-        Engine::Auto => !matches!(reach, Reach::SetUid(_)) || !Supervision::costs_rights(),
-        Engine::Preload => false,
-        Engine::Notify => true,
+        // A program that is to gain rights cannot, under one that has none.
+        Engine::Auto => {
+            let gains = matches!(reach, Reach::SetUid(_));
+            Kind::ALL.into_iter().filter(|kind| !gains || !kind.costs_rights()).collect()
+        }
+        Engine::Preload => Vec::new(),
+        Engine::Notify => vec![Kind::Notify],
+        Engine::Trace => vec![Kind::Trace],
     }
 }
 
@@ -156,7 +163,8 @@ fn supervise(run: &Run, reach: &Reach, settings: &Settings<'_>, warn: &dyn Fn(&s
         files: settings.enabled && settings.tmpfile != Tmpfile::Off,
         directories: settings.enabled && !settings.track.is_empty() && settings.cleanup != Cleanup::Off,
     };
-    if !wants_supervisor(run.engine, reach) || watch == Watch::default() {
+    let kinds = kinds(run.engine, reach);
+    if kinds.is_empty() || watch == Watch::default() {
         return Ok(Oversight::Nobody);
     }
     if install::is_supervised() {
@@ -165,25 +173,26 @@ fn supervise(run: &Run, reach: &Reach, settings: &Settings<'_>, warn: &dyn Fn(&s
         }
         return Ok(Oversight::Above);
     }
-    let refusal = match Supervision::prepare(watch, run.killable) {
+    let refused = match Supervision::prepare(&kinds, watch, run.killable) {
         Ok(supervision) => {
-            if Supervision::costs_rights() {
-                warn("without CAP_SYS_ADMIN the supervisor takes no_new_privs: set-uid programs gain no rights");
+            let kind = supervision.kind();
+            if kind.costs_rights() {
+                warn(kind.cost());
             }
             return Ok(Oversight::Own(supervision));
         }
-        Err(refusal) => refusal,
+        Err(refused) => refused,
     };
     if *reach == Reach::Full {
-        warn(&format!("no supervisor: {refusal}; the library is preloaded instead"));
+        warn(&format!("no supervisor: {refused}; the library is preloaded instead"));
         return Ok(Oversight::Nobody);
     }
     if run.best_effort {
-        warn(&format!("no supervisor: {refusal}"));
+        warn(&format!("no supervisor: {refused}"));
         return Ok(Oversight::Nobody);
     }
     let what = format_args!("cannot supervise {}", run.program[0].display()).to_string();
-    Err(Failure::new(OWN_FAILURE, what, refusal, "or give --best-effort to run it unchanged"))
+    Err(Failure::new(OWN_FAILURE, what, refused, "or give --best-effort to run it unchanged"))
 }
 
 /// After the program has ended: cleans up behind it and all that it started, or leaves somebody behind to do it when the
@@ -195,7 +204,7 @@ fn clean_up(library: Option<&Staged>, family: Option<&Family>) {
     }
     if rustix::process::getpid().as_raw_nonzero().get() == 1 {
         // Whoever is left ends with us: by the kernel, or now, so that somebody can clean up behind them.
-        child::end_all();
+        child::end_all(|| !child::has_descendants());
     } else if child::has_descendants() {
         return keeper::start(place, family);
     }

@@ -5,18 +5,20 @@ use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::process::{Pid, Signal, WaitOptions, getppid, set_parent_process_death_signal, wait};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use tmpshim_core::journal::Record;
 use tmpshim_core::settings::{Cleanup, Log, Settings};
-use tmpshim_supervise::listener::{Listener, socket_pair};
-use tmpshim_supervise::supervisor::{Clean, Supervisor};
+use tmpshim_supervise::listener::socket_pair;
+use tmpshim_supervise::supervisor::Clean;
 
-use super::child::{self, Caller, Child, End, Order};
+use super::child::{self, Caller, Change, End, Order};
 use super::family::Family;
 use super::front::Front;
 use super::keeper;
 use super::library::Staged;
-use super::supervision::{News, Supervision};
+use super::news::News;
+use super::overseen::{Overseen, Started};
+use super::supervision::Supervision;
 use crate::failure::Failure;
 use crate::signals::{self, Set};
 use crate::sweep::sweeper::Sweeper;
@@ -29,6 +31,8 @@ pub(super) struct Household<'a> {
     pub(super) family: Option<&'a Family>,
     /// Whether somebody takes the front for the program itself: what kills the one must kill the other.
     pub(super) is_the_program: bool,
+    /// Whether it may run where nobody can answer it after all.
+    pub(super) goes_alone: bool,
 }
 
 /// Starts the overseer, which starts the program.
@@ -58,17 +62,15 @@ pub(super) fn start(household: Household<'_>, caller: Caller, supervision: Super
 fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, news: &OwnedFd, front: Pid) {
     let under_init = front.as_raw_nonzero().get() == 1;
     let Ok(same_news) = fcntl_dupfd_cloexec(news, 3) else { return };
-    let (installer, receiver) = supervision.split(same_news);
-    let Household { order, settings, library, family, is_the_program } = household;
+    let Household { order, settings, library, family, is_the_program, goes_alone } = household;
     let front = is_the_program.then(|| Parent::watch(front)).flatten();
-    let child = match Child::start(&order, caller, Some(installer)) {
-        Ok(child) => child,
+    let started = match Started::start(supervision, &order, caller, same_news) {
+        Ok(started) => started,
         Err(error) => return News::NotStarted(error.raw_os_error().unwrap_or(libc::EIO)).send(news.as_fd()),
     };
-    let received = receiver.receive();
     let place = library.and_then(Staged::place);
     let mut needed: Vec<RawFd> = vec![news.as_raw_fd()];
-    needed.extend(received.iter().map(|(listener, _)| listener.as_raw_fd()));
+    needed.extend(started.descriptors());
     needed.extend(place.iter().flat_map(|place| place.descriptors()));
     needed.extend(family.iter().flat_map(|family| family.descriptors()));
     let log = stream_of(settings.log);
@@ -77,24 +79,18 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
     fill_standard_descriptors();
     let is_failed = settings.cleanup == Cleanup::Failed;
     let cleanup = settings.cleanup;
-    let supervised = received.and_then(|(listener, killable)| {
-        let clean = cleaner(cleanup != Cleanup::Empty);
-        Supervisor::new(child.pid(), Listener::from(listener), killable, settings, clean)
-    });
-    // Where there is none, nobody listens, and what the program asks for is refused with ENOSYS.
-    let supervised = supervised.ok().and_then(|supervisor| {
-        let watching = supervisor.start().ok()?;
-        Some((supervisor, watching))
-    });
-    if supervised.is_none() {
-        News::NoSupervisor.send(news.as_fd());
+    let mut overseen = started.begin(settings, cleaner(cleanup != Cleanup::Empty), goes_alone, news);
+    let end = watch(&mut overseen, front.as_ref(), |signal| News::Stopped(signal).send(news.as_fd()));
+    if let Some(unbegun) = overseen.unbegun(end) {
+        return unbegun.send(news.as_fd());
     }
-    let end = watch(&child, news, front.as_ref());
+    // Once it has been reaped, nobody else can learn of it.
+    News::HasEnded(end).send(news.as_fd());
     if under_init {
         // Whoever is left ends with the front: by the kernel, or now, so that somebody can clean up behind them.
-        child::end_all();
+        child::end_all(|| overseen.is_alone());
     }
-    let alone = !child::has_descendants();
+    let alone = overseen.is_alone();
     if !alone {
         News::Ended(end, false).send(news.as_fd());
         // Who reads the program's output to its end waits for whoever has it open.
@@ -102,12 +98,12 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
             let_go_of(log);
         }
         // Whoever is left, or will be started, has become or will become our child.
-        while wait(WaitOptions::empty()).is_ok() {}
+        while !overseen.is_alone() {
+            signals::wait(Set::ALL, None);
+        }
     }
-    if let Some((supervisor, watching)) = supervised {
-        let keeps = is_failed && end == End::Status(0);
-        supervisor.end(if keeps { Cleanup::Off } else { cleanup }, watching);
-    }
+    let keeps = is_failed && end == End::Status(0);
+    overseen.end(if keeps { Cleanup::Off } else { cleanup });
     if let Some(family) = family {
         family.end();
     }
@@ -119,19 +115,21 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
     }
 }
 
-/// Until the program has ended; reaps whatever else becomes our child.
-fn watch(child: &Child, news: &OwnedFd, front: Option<&Parent>) -> End {
+/// Until the program has ended, which is reaped afterwards.
+fn watch(overseen: &mut Overseen, front: Option<&Parent>, stopped: impl Fn(i32)) -> End {
     loop {
-        let stopped = |signal| News::Stopped(signal).send(news.as_fd());
-        // Once it has been reaped, nobody else can learn of it.
-        let ended = |end| News::HasEnded(end).send(news.as_fd());
-        if let Some(end) = child.reap(stopped, ended) {
-            return end;
+        match overseen.look() {
+            Change::Stopped(signal) => stopped(signal),
+            Change::Ending(end) => return end,
+            // Somebody else has reaped it.
+            Change::Alone => return End::Status(super::OWN_FAILURE),
+            Change::Quiet => {
+                if front.is_some_and(Parent::has_ended) {
+                    signals::send(overseen.pid(), libc::SIGKILL);
+                }
+                signals::wait(Set::ALL, None);
+            }
         }
-        if front.is_some_and(Parent::has_ended) {
-            signals::send(child.pid(), libc::SIGKILL);
-        }
-        signals::wait(Set::ALL, None);
     }
 }
 

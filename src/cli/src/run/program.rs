@@ -62,7 +62,9 @@ impl Reach {
             Self::Foreign(path) => (path, "is built for another architecture", "the library cannot be loaded into it"),
         };
         let path = path.display();
-        Some(format!("{path} {what}: {effect}, and it runs as it would without tmpshim (--engine notify may reach it)"))
+        Some(format!(
+            "{path} {what}: {effect}, and it runs as it would without tmpshim (a supervisor may reach it: --engine notify, or trace)"
+        ))
     }
 }
 

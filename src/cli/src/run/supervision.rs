@@ -1,141 +1,138 @@
 //! Running a program under a supervisor: three processes. This one, the front, passes signals on and ends as the program
 //! ends (front.rs). Its child, the overseer, is the program's parent, answers its calls, and stays as long as anybody who
-//! has the filter (overseer.rs): an ancestor may read the program's memory where Yama forbids it to others, and must not
-//! stop when the terminal stops the program.
+//! has the filter (overseer.rs): an ancestor may read the program's memory and trace it where Yama forbids it to others,
+//! and must not stop when the terminal stops the program.
+//!
+//! The kernel tells the overseer of a call in one of two ways: by the filter's listener (notified.rs), or as the program's
+//! tracer (traced.rs).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::fmt;
 
 use libc::sock_filter;
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 use tmpshim_supervise::filter::{self, Told, Watch};
 use tmpshim_supervise::install::{self, Refusal};
-use tmpshim_supervise::listener::socket_pair;
+use tmpshim_supervise::trace;
 
-use super::child::End;
+use super::notified;
 
-/// A filter that this system accepts, and the way its listener takes from the program to the overseer.
-pub(super) struct Supervision {
-    filter: Vec<sock_filter>,
-    killable: bool,
-    sender: OwnedFd,
-    receiver: OwnedFd,
+/// A filter that this system accepts, and what else it takes.
+pub(super) enum Supervision {
+    Notify(notified::Supervision),
+    Trace(Vec<sock_filter>),
 }
 
-/// What the program's process does before its first exec.
-pub(super) struct Installer {
-    filter: Vec<sock_filter>,
-    killable: bool,
-    sender: OwnedFd,
-    news: OwnedFd,
+/// How the kernel tells of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Notify,
+    Trace,
 }
 
-/// Where the listener arrives.
-pub(super) struct Receiver(OwnedFd);
+impl Kind {
+    /// In the order in which they are tried.
+    pub(crate) const ALL: [Self; 2] = [Self::Notify, Self::Trace];
 
-impl Supervision {
-    /// Tries everything beforehand, so that a program is not started in vain. Without `killable`, as on Linux before 5.19.
-    pub(super) fn prepare(watch: Watch, killable: bool) -> Result<Self, Refusal> {
-        let filter = filter::program(watch, Told::Listener);
-        install::probe(&filter)?;
-        let (sender, receiver) = socket_pair().map_err(Refusal::Other)?;
-        Ok(Self { filter, killable, sender, receiver })
+    /// As `--engine` has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Notify => "notify",
+            Self::Trace => "trace",
+        }
+    }
+
+    fn filter(self, watch: Watch) -> Vec<sock_filter> {
+        filter::program(watch, if self == Self::Notify { Told::Listener } else { Told::Tracer })
+    }
+
+    /// Tries everything beforehand, so that a program is not started in vain.
+    pub(crate) fn probe(self, watch: Watch) -> Result<(), Refusal> {
+        let filter = self.filter(watch);
+        match self {
+            Self::Notify => install::probe(&filter),
+            Self::Trace => trace::probe(&filter),
+        }
     }
 
     /// Whether set-uid programs, which could do so now, will no longer gain rights.
-    pub(super) fn costs_rights() -> bool {
-        install::costs_new_privileges() && !rustix::thread::no_new_privs().unwrap_or(false)
-    }
-
-    /// What goes into the program's process, and what stays. `news` leads to the front.
-    pub(super) fn split(self, news: OwnedFd) -> (Installer, Receiver) {
-        let Self { filter, killable, sender, receiver } = self;
-        (Installer { filter, killable, sender, news }, Receiver(receiver))
-    }
-}
-
-impl Installer {
-    /// Async-signal-safe.
-    pub(super) fn install(&self) -> Result<(), Errno> {
-        // From here on the front must know whom it waits for, whatever becomes of the overseer.
-        News::Started(getpid()).send(self.news.as_fd());
-        let (listener, killable) = install::install(&self.filter, self.killable)?;
-        install::send(self.sender.as_fd(), (listener.as_fd(), killable))
-    }
-}
-
-impl Receiver {
-    /// The listener, and whether nothing but a fatal signal interrupts a call that was received.
-    pub(super) fn receive(self) -> Result<(OwnedFd, bool), Errno> {
-        install::receive(self.0.as_fd())
-    }
-}
-
-/// What the overseer tells the front.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
-    /// The process that is to become the program.
-    Started(Pid),
-    /// It could not, by this errno. The only news, where there was no process.
-    NotStarted(i32),
-    /// By this signal.
-    Stopped(i32),
-    /// The program runs, and its calls cannot be answered.
-    NoSupervisor,
-    /// More news come, unless the overseer dies of what it has still to do.
-    HasEnded(End),
-    /// And whether nobody is left, and all is cleaned up: then the overseer ends now.
-    Ended(End, bool),
-}
-
-const WORDS: usize = 3;
-
-impl News {
-    /// Sends it; the front may be gone. Async-signal-safe.
-    pub(super) fn send(self, socket: BorrowedFd<'_>) {
-        let words: [i32; WORDS] = match self {
-            Self::NotStarted(errno) => [0, errno, 0],
-            Self::Started(pid) => [1, pid.as_raw_nonzero().get(), 0],
-            Self::Stopped(signal) => [2, signal, 0],
-            Self::NoSupervisor => [5, 0, 0],
-            Self::HasEnded(End::Status(status)) => [6, 0, status.into()],
-            Self::HasEnded(End::Signal(signal)) => [6, 1, signal],
-            Self::Ended(End::Status(status), alone) => [if alone { 4 } else { 3 }, 0, status.into()],
-            Self::Ended(End::Signal(signal), alone) => [if alone { 4 } else { 3 }, 1, signal],
-        };
-        let mut bytes = [0u8; WORDS * 4];
-        for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
-            place.copy_from_slice(&word.to_ne_bytes());
+    pub(crate) fn costs_rights(self) -> bool {
+        match self {
+            Self::Notify => install::costs_new_privileges() && !rustix::thread::no_new_privs().unwrap_or(false),
+            Self::Trace => trace::costs_rights(),
         }
-        let _ = rustix::net::send(socket, &bytes, rustix::net::SendFlags::NOSIGNAL);
     }
 
-    /// Waits for the next; nothing where the overseer is gone.
-    pub(super) fn receive(socket: BorrowedFd<'_>) -> Option<Self> {
-        let mut bytes = [0u8; WORDS * 4];
-        loop {
-            match rustix::io::read(socket, &mut bytes) {
-                Err(Errno::INTR) => {}
-                Ok(length) if length == bytes.len() => break,
-                _ => return None,
+    /// What to say where it does.
+    pub(super) fn cost(self) -> &'static str {
+        match self {
+            Self::Notify => "without CAP_SYS_ADMIN the supervisor takes no_new_privs: set-uid programs gain no rights",
+            Self::Trace => {
+                "without CAP_SYS_ADMIN and CAP_SYS_PTRACE set-uid programs gain no rights below the supervisor (ptrace)"
             }
         }
-        let word = |index: usize| i32::from_ne_bytes(std::array::from_fn(|byte| bytes[index * 4 + byte]));
-        let end = || if word(1) == 0 { End::Status(word(2) as u8) } else { End::Signal(word(2)) };
-        Some(match word(0) {
-            0 => Self::NotStarted(word(1)),
-            1 => Self::Started(Pid::from_raw(word(1))?),
-            2 => Self::Stopped(word(1)),
-            5 => Self::NoSupervisor,
-            6 => Self::HasEnded(end()),
-            kind => Self::Ended(end(), kind == 4),
-        })
     }
 }
 
-/// The process, so that a signal reaches it and nobody who gets its number later.
-pub(super) fn handle_of(pid: Pid) -> Option<OwnedFd> {
-    fcntl_dupfd_cloexec(pidfd_open(pid, PidfdFlags::empty()).ok()?, 3).ok()
+/// Why there can be no supervisor, of any of the kinds that were tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused(Vec<(Kind, Refusal)>);
+
+impl Refused {
+    /// The first of these kinds that can be had.
+    pub(crate) fn or_first(kinds: &[Kind], watch: Watch) -> Result<(Kind, Self), Self> {
+        let mut refused = Self(Vec::new());
+        for &kind in kinds {
+            match kind.probe(watch) {
+                Ok(()) => return Ok((kind, refused)),
+                Err(refusal) => refused.0.push((kind, refusal)),
+            }
+        }
+        Err(refused)
+    }
+
+    /// Without what to do.
+    pub(crate) fn why(&self) -> String {
+        self.join(Refusal::why, ", and ")
+    }
+
+    fn join<T: AsRef<str>>(&self, part: fn(&Refusal) -> T, between: &str) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        for (_, refusal) in &self.0 {
+            let part = part(refusal).as_ref().to_owned();
+            if !parts.contains(&part) {
+                parts.push(part);
+            }
+        }
+        parts.join(between)
+    }
+}
+
+impl fmt::Display for Refused {
+    /// Why, and what to do.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}; {}", self.why(), self.join(Refusal::remedy, "; or "))
+    }
+}
+
+impl Supervision {
+    /// By the first of these kinds that can be had. Without `killable`, as on Linux before 5.19.
+    pub(super) fn prepare(kinds: &[Kind], watch: Watch, killable: bool) -> Result<Self, Refused> {
+        let (kind, _) = Refused::or_first(kinds, watch)?;
+        let filter = kind.filter(watch);
+        Ok(match kind {
+            Kind::Notify => {
+                let made = notified::Supervision::new(filter, killable);
+                Self::Notify(made.map_err(|errno| Refused(vec![(kind, Refusal::Other(errno))]))?)
+            }
+            Kind::Trace => Self::Trace(filter),
+        })
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Notify(_) => Kind::Notify,
+            Self::Trace(_) => Kind::Trace,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -143,22 +140,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s4_news_arrive_as_they_were_sent() {
-        let (ours, theirs) = socket_pair().unwrap();
-        for news in [
-            News::NotStarted(libc::ENOENT),
-            News::Started(getpid()),
-            News::NoSupervisor,
-            News::Stopped(libc::SIGTSTP),
-            News::HasEnded(End::Status(1)),
-            News::Ended(End::Status(255), false),
-            News::Ended(End::Status(0), true),
-            News::Ended(End::Signal(libc::SIGKILL), true),
-        ] {
-            news.send(ours.as_fd());
-            assert_eq!(News::receive(theirs.as_fd()), Some(news));
+    fn s5_every_reason_is_named_once_and_in_one_line() {
+        let refused = Refused(vec![(Kind::Notify, Refusal::Old), (Kind::Trace, Refusal::Traced)]);
+        let text = refused.to_string();
+        for part in ["older than 5.14", "EINVAL", "ptrace", "EPERM", "; use a newer kernel", "; or "] {
+            assert!(text.contains(part), "{part} in {text}");
         }
-        drop(ours);
-        assert_eq!(News::receive(theirs.as_fd()), None);
+        assert!(!text.contains('\n'));
+        let both = Refused(vec![(Kind::Notify, Refusal::Missing), (Kind::Trace, Refusal::Missing)]);
+        assert_eq!(both.to_string(), Refusal::Missing.to_string());
+    }
+
+    #[test]
+    fn s5_kinds_are_told_apart_in_what_they_cost() {
+        assert!(Kind::ALL.iter().all(|kind| kind.cost().contains("set-uid programs gain no rights")));
+        assert_ne!(Kind::Notify.cost(), Kind::Trace.cost());
     }
 }

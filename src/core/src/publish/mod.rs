@@ -14,11 +14,12 @@ use crate::fd::{Fd, openat};
 use crate::identity;
 use crate::name::{Kind, Name};
 use crate::next::Next;
+use crate::records::{Records, Ticket};
 use crate::sys;
 use crate::text::{PATH_MAX, Text, fd_path, split};
 use crate::tmpfile::give_back;
 use crate::tmpfile::mode::Rules;
-use crate::tracker::{Entry, Ticket, Tracker};
+use crate::tracker::Entry;
 use core::ffi::{CStr, c_char};
 use rustix::fd::{AsFd, BorrowedFd, RawFd};
 use rustix::fs::{
@@ -47,7 +48,7 @@ pub unsafe fn publish<D: Descriptor>(
     directory: RawFd,
     path: *const c_char,
     next: &Next,
-    tracker: Option<&Tracker>,
+    tracker: Option<&impl Records>,
 ) -> Result<(), Errno> {
     match sys::exists(directory, path) {
         Ok(()) => return Err(Errno::EXIST),
@@ -81,8 +82,11 @@ fn is_elsewhere<D: Descriptor>(source: &Source<D>, parent: &Fd) -> bool {
     one.is_some() && other.is_some() && one != other
 }
 
+// Its text is not on the stack of what follows.
+#[inline(never)]
 fn open_parent(directory: RawFd, path: &[u8], next: &Next) -> Result<Fd, Errno> {
-    let mut copy = Text::<PATH_MAX>::new().also(path);
+    let mut copy = Text::<PATH_MAX>::new();
+    copy.push(path);
     let path = copy.as_c_str().ok_or(Errno::NAMETOOLONG)?;
     // SAFETY: the path is ours and closed by NUL.
     let fd = unsafe { (next.openat)(directory, path.as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC, 0) }?;
@@ -91,13 +95,13 @@ fn open_parent(directory: RawFd, path: &[u8], next: &Next) -> Result<Fd, Errno> 
 }
 
 /// A hidden name that goes when this does.
-struct Hidden<'a> {
+struct Hidden<'a, T: Ticket> {
     directory: BorrowedFd<'a>,
     name: Name,
-    ticket: Option<Ticket<'a>>,
+    ticket: Option<T>,
 }
 
-impl Drop for Hidden<'_> {
+impl<T: Ticket> Drop for Hidden<'_, T> {
     fn drop(&mut self) {
         let gone = unlinkat(self.directory, self.name.as_c_str(), AtFlags::empty());
         // By renaming it, where there are no hard links.
@@ -111,7 +115,7 @@ fn publish_copy<D: Descriptor>(
     source: &Source<D>,
     parent: &Fd,
     name: &CStr,
-    tracker: Option<&Tracker>,
+    tracker: Option<&impl Records>,
 ) -> Result<(), Errno> {
     // Another process's: native linkat could give it a name, we cannot reach it.
     let descriptor = source.descriptor.as_ref().ok_or(Errno::NOENT)?;
@@ -157,13 +161,14 @@ fn publish_kept<D: Descriptor>(
     source: &Source<D>,
     parent: &Fd,
     name: &CStr,
-    tracker: Option<&Tracker>,
+    tracker: Option<&impl Records>,
 ) -> Result<(), Errno> {
     let link = source.link.as_bytes();
     // Not our record: a file that came from another process. Native linkat has seen it, and so it is its answer.
     let tracker = tracker.ok_or(Errno::NOENT)?;
     let mode = tracker.mode_of_file(link).ok_or(Errno::NOENT)?;
-    let mut hidden = Text::<PATH_MAX>::new().also(link);
+    let mut hidden = Text::<PATH_MAX>::new();
+    hidden.push(link);
     let hidden = hidden.as_c_str().ok_or(Errno::NAMETOOLONG)?;
     linkat(CWD, hidden, parent, name, AtFlags::empty())?;
     let descriptor = source.descriptor.as_ref();
@@ -187,7 +192,8 @@ fn publish_kept<D: Descriptor>(
 /// The mode that T4 kept back while the file had a hidden name.
 fn created_mode(hidden: &CStr, mode: u32) -> Option<u32> {
     let (directory, _) = split(hidden.to_bytes())?;
-    let mut directory = Text::<PATH_MAX>::new().also(directory);
+    let (parent, mut directory) = (directory, Text::<PATH_MAX>::new());
+    directory.push(parent);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = openat(CWD, directory.as_c_str()?, flags, Mode::empty()).ok()?;
     Rules::of(directory.as_fd(), mode).created()

@@ -8,9 +8,10 @@ use crate::fd::{Fd, openat};
 use crate::identity;
 use crate::name::{Kind, Name};
 use crate::next::Next;
+use crate::records::{Records, Ticket};
 use crate::sys;
 use crate::text::{PATH_MAX, Text, fd_path};
-use crate::tracker::{Entry, Ticket, Tracker};
+use crate::tracker::Entry;
 use core::ffi::{CStr, c_char};
 use core::mem::size_of;
 use plan::OpenHow;
@@ -35,14 +36,13 @@ pub struct Request {
 }
 
 /// What a stand-in needs from the process around it.
-#[derive(Clone, Copy)]
-pub struct Means<'a> {
+pub struct Means<'a, R> {
     /// Where calls with the program's paths go.
     pub next: &'a Next,
     /// What is known of filesystems.
     pub survey: &'a Survey,
     /// Who remembers hidden names, where somebody does.
-    pub tracker: Option<&'a Tracker>,
+    pub tracker: Option<&'a R>,
 }
 
 /// How a stand-in was made, for the log.
@@ -63,7 +63,11 @@ pub enum Made {
 /// # Safety
 /// `request.path` is a pointer that the kernel has just read a path from, or any pointer if `refusal` is `None`
 /// (the program's attempt was not made): then the kernel refuses a bad one here.
-pub unsafe fn stand_in(request: &Request, refusal: Option<Errno>, means: &Means<'_>) -> Result<(RawFd, Made), Errno> {
+pub unsafe fn stand_in<R: Records>(
+    request: &Request,
+    refusal: Option<Errno>,
+    means: &Means<'_, R>,
+) -> Result<(RawFd, Made), Errno> {
     // SAFETY: as this function's own contract.
     let directory = match unsafe { open_directory(request, means.next) } {
         Ok(directory) => directory,
@@ -127,7 +131,12 @@ fn fresh_name(flags: i32) -> Result<Name, Errno> {
     Name::fresh(if flags & libc::O_EXCL == 0 { Kind::Linkable } else { Kind::Exclusive })
 }
 
-fn unlinked(directory: &Fd, request: &Request, means: &Means<'_>, survey: Unlinked) -> Result<Fd, Errno> {
+fn unlinked<R: Records>(
+    directory: &Fd,
+    request: &Request,
+    means: &Means<'_, R>,
+    survey: Unlinked,
+) -> Result<Fd, Errno> {
     let mut created = None;
     if mode::needs_more(request.mode) {
         created = mode::Rules::of(directory.as_fd(), request.mode).created();
@@ -150,7 +159,12 @@ fn unlinked(directory: &Fd, request: &Request, means: &Means<'_>, survey: Unlink
     Ok(file)
 }
 
-fn create_unlinked(directory: BorrowedFd<'_>, path: &[u8], request: &Request, means: &Means<'_>) -> Result<Fd, Errno> {
+fn create_unlinked<R: Records>(
+    directory: BorrowedFd<'_>,
+    path: &[u8],
+    request: &Request,
+    means: &Means<'_, R>,
+) -> Result<Fd, Errno> {
     let name = fresh_name(request.flags)?;
     let ticket = means.announce(directory, path, &name, Entry::File { mode: None });
     let created = create(directory, request, &name, means.next);
@@ -163,15 +177,15 @@ fn create_unlinked(directory: BorrowedFd<'_>, path: &[u8], request: &Request, me
 }
 
 /// The name is gone, or never was.
-pub(crate) fn give_back(ticket: Option<Ticket<'_>>) {
+pub(crate) fn give_back<T: Ticket>(ticket: Option<T>) {
     if let Some(ticket) = ticket {
         ticket.abandon();
     }
 }
 
-impl<'a> Means<'a> {
+impl<'a, R: Records> Means<'a, R> {
     /// So that nothing is left if something ends the process now (T5).
-    fn announce(&self, directory: BorrowedFd<'_>, path: &[u8], name: &Name, entry: Entry) -> Option<Ticket<'a>> {
+    fn announce(&self, directory: BorrowedFd<'_>, path: &[u8], name: &Name, entry: Entry) -> Option<R::Ticket<'a>> {
         self.tracker?.announce(directory, path, name, entry)
     }
 }
@@ -183,17 +197,17 @@ fn is_for_others(created: Option<u32>) -> bool {
 
 /// A hidden directory of ours that nobody else may enter, removed when this goes. A file in it gets the group and the
 /// ACL that it would have got beside it: both are handed down.
-struct Private<'a> {
+struct Private<'a, T: Ticket> {
     above: &'a Fd,
     name: Name,
     directory: Fd,
-    ticket: Option<Ticket<'a>>,
+    ticket: Option<T>,
 }
 
-impl<'a> Private<'a> {
+impl<'a, T: Ticket + 'a> Private<'a, T> {
     // Not twice in the library.
     #[inline(never)]
-    fn begin(above: &Fd, name: Name, means: &Means<'a>) -> Option<(Name, Option<Ticket<'a>>)> {
+    fn begin<R: Records<Ticket<'a> = T>>(above: &Fd, name: Name, means: &Means<'a, R>) -> Option<(Name, Option<T>)> {
         let ticket = means.announce(above.as_fd(), b"", &name, Entry::Directory);
         if mkdirat(above, name.as_c_str(), Mode::RWXU).is_err() {
             give_back(ticket);
@@ -203,7 +217,7 @@ impl<'a> Private<'a> {
     }
 
     /// Nothing where it cannot be made.
-    fn make(above: &'a Fd, means: &Means<'a>) -> Option<Self> {
+    fn make<R: Records<Ticket<'a> = T>>(above: &'a Fd, means: &Means<'a, R>) -> Option<Self> {
         // fuse-overlayfs 1.10 leaves a whiteout of every directory that was made and removed: so each thread has one name
         // for all of its own. Nobody gains by knowing it, for mkdir(2) takes no name that is there.
         let own = means.survey.private_name().and_then(|name| Self::begin(above, name, means));
@@ -222,7 +236,7 @@ impl<'a> Private<'a> {
     }
 }
 
-impl Drop for Private<'_> {
+impl<T: Ticket> Drop for Private<'_, T> {
     fn drop(&mut self) {
         if unlinkat(self.above, self.name.as_c_str(), AtFlags::REMOVEDIR).is_ok() {
             give_back(self.ticket.take());
@@ -238,7 +252,7 @@ fn complete_mode(file: &Fd, created: Option<u32>) {
 }
 
 /// T6: a file that keeps a hidden name. Nothing where nobody could remove the name later.
-fn kept(directory: &Fd, request: &Request, means: &Means<'_>) -> Result<Option<Fd>, Errno> {
+fn kept<R: Records>(directory: &Fd, request: &Request, means: &Means<'_, R>) -> Result<Option<Fd>, Errno> {
     let Some(tracker) = means.tracker else { return Ok(None) };
     tracker.reclaim_a_few_files();
     let name = fresh_name(request.flags)?;
@@ -278,7 +292,11 @@ fn hand_over(file: Fd, directory: Fd, flags: i32) -> RawFd {
 ///
 /// # Safety
 /// `request.path` is readable up to its NUL.
-unsafe fn in_one_slot(request: &Request, directory: Fd, means: &Means<'_>) -> Result<(RawFd, Made), Errno> {
+unsafe fn in_one_slot<R: Records>(
+    request: &Request,
+    directory: Fd,
+    means: &Means<'_, R>,
+) -> Result<(RawFd, Made), Errno> {
     let rules = mode::needs_more(request.mode).then(|| mode::Rules::of(directory.as_fd(), request.mode));
     let name = fresh_name(request.flags)?;
     let ticket = means.announce(directory.as_fd(), b"", &name, Entry::File { mode: None });

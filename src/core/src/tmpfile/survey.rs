@@ -7,10 +7,11 @@
 use crate::fd::{Fd, openat};
 use crate::identity;
 use crate::name::{self, Kind, Name};
+use crate::records::Records;
 use crate::sys;
 use crate::text::fd_path;
 use crate::tmpfile::give_back;
-use crate::tracker::{Entry, Ticket, Tracker};
+use crate::tracker::Entry;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, fchmod, linkat, readlinkat_raw, statx};
@@ -68,7 +69,7 @@ impl Survey {
     /// The answer for the filesystem of `directory`. A try that says nothing (no descriptor free, no right to create)
     /// is taken for "works" and not remembered.
     #[inline(never)]
-    pub fn ask(&self, directory: BorrowedFd<'_>, tracker: Option<&Tracker>) -> Unlinked {
+    pub fn ask(&self, directory: BorrowedFd<'_>, tracker: Option<&impl Records>) -> Unlinked {
         let filesystem = identity::filesystem(directory);
         if filesystem.is_some_and(|filesystem| filesystem.append_only) {
             return Unlinked::Impossible;
@@ -96,6 +97,18 @@ impl Survey {
         }
         found
     }
+
+    /// Takes over what another copy of this one has found out.
+    pub fn learn(&self, other: &Self) {
+        let known = |word| self.entries.iter().any(|entry| entry.load(Relaxed) == word);
+        for found in other.entries.iter().map(|entry| entry.load(Relaxed)).filter(|&word| word != 0 && !known(word)) {
+            let slot = self.oldest.fetch_add(1, Relaxed) % self.entries.len();
+            if let Some(entry) = self.entries.get(slot) {
+                entry.store(found, Relaxed);
+            }
+        }
+        let _ = self.private.compare_exchange(0, other.private.load(Relaxed), Relaxed, Relaxed);
+    }
 }
 
 /// Mixes device and mount into 62 bits, never 0.
@@ -106,7 +119,7 @@ fn key(device: u64, mount: u64) -> u64 {
 
 /// Does with a file of our own what programs do with theirs.
 #[inline(never)]
-fn attempt(directory: BorrowedFd<'_>, tracker: Option<&Tracker>) -> Option<Unlinked> {
+fn attempt(directory: BorrowedFd<'_>, tracker: Option<&impl Records>) -> Option<Unlinked> {
     let name = Name::fresh(Kind::Probe).ok()?;
     let ticket = announce(directory, &name, tracker);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -128,7 +141,7 @@ fn attempt(directory: BorrowedFd<'_>, tracker: Option<&Tracker>) -> Option<Unlin
     }
 }
 
-fn announce<'a>(directory: BorrowedFd<'_>, name: &Name, tracker: Option<&'a Tracker>) -> Option<Ticket<'a>> {
+fn announce<'a, R: Records>(directory: BorrowedFd<'_>, name: &Name, tracker: Option<&'a R>) -> Option<R::Ticket<'a>> {
     tracker?.announce(directory, b"", name, Entry::File { mode: None })
 }
 
@@ -157,7 +170,7 @@ fn use_unlinked(file: &Fd) -> Result<(), Errno> {
 /// Whether the server still has a name for it: then it can be linked, once the kernel has been told the link count again,
 /// which libfuse does in the answer to a change of attributes and only there. (The count itself is no help:
 /// fuse-overlayfs says 1 and has no name.)
-fn still_has_a_name(directory: BorrowedFd<'_>, file: &Fd, tracker: Option<&Tracker>) -> bool {
+fn still_has_a_name(directory: BorrowedFd<'_>, file: &Fd, tracker: Option<&impl Records>) -> bool {
     let Ok(name) = Name::fresh(Kind::Probe) else { return false };
     let mut path = fd_path(file.as_fd());
     let Some(path) = path.as_c_str() else { return false };
@@ -173,6 +186,7 @@ fn still_has_a_name(directory: BorrowedFd<'_>, file: &Fd, tracker: Option<&Track
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tracker::Tracker;
     use std::os::fd::AsFd;
 
     #[test]
@@ -181,13 +195,18 @@ mod tests {
         std::fs::create_dir(&root).unwrap();
         let directory = std::fs::File::open(&root).unwrap();
         let survey = Survey::new();
-        assert_eq!(survey.ask(directory.as_fd(), None), Unlinked::Works);
+        assert_eq!(survey.ask(directory.as_fd(), None::<&Tracker>), Unlinked::Works);
         let known = survey.entries[0].load(Relaxed);
         assert_ne!(known, 0);
-        assert_eq!(survey.ask(directory.as_fd(), None), Unlinked::Works);
+        assert_eq!(survey.ask(directory.as_fd(), None::<&Tracker>), Unlinked::Works);
         assert_eq!(survey.entries[1].load(Relaxed), 0);
         survey.entries[0].store(known | 2, Relaxed);
-        assert_eq!(survey.ask(directory.as_fd(), None), Unlinked::Breaks);
+        assert_eq!(survey.ask(directory.as_fd(), None::<&Tracker>), Unlinked::Breaks);
+        let other = Survey::new();
+        other.learn(&survey);
+        other.learn(&survey);
+        assert_eq!(other.ask(directory.as_fd(), None::<&Tracker>), Unlinked::Breaks);
+        assert_eq!(other.entries[1].load(Relaxed), 0);
         std::fs::remove_dir(&root).unwrap();
     }
 }

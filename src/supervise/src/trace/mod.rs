@@ -1,67 +1,27 @@
 //! The traced engine: for kernels on which no descriptor can be handed over (before Linux 5.14).
+//!
+//! The filter's calls stop the thread for its tracer (`PTRACE_EVENT_SECCOMP`). The thread makes its own call, and where
+//! that fails as on a filesystem without O_TMPFILE, it is sent on an *errand*: it runs the parasite
+//! (tmpshim_core::parasite), which does what the library would have done, with the thread's own rights and place, while
+//! its signals wait. So the tracer itself never touches a filesystem of the program's, and a slow one holds up nobody but
+//! who uses it.
+//!
+//! A stop's way: `wait` says who has stopped and why; `machine` what is to be done, by the thread's state; the tracer does
+//! it, with `ptrace`, `registers`, `memory` and what is mapped where (`space`); `errand` is what is to be made of a call.
 
-use libc::sock_filter;
-use rustix::io::Errno;
-use rustix::process::{Pid, WaitStatus};
-use tmpshim_core::settings::{Cleanup, Settings};
+mod errand;
+mod frame;
+pub mod image;
+mod machine;
+mod memory;
+mod probe;
+mod ptrace;
+mod registers;
+mod serve;
+mod space;
+mod tracer;
+mod wait;
 
-use crate::install::Refusal;
-use crate::supervisor::Clean;
-
-/// The tracer of one program and of all that it starts. The thread that made it is the tracer for the kernel, and the only
-/// one that may use it.
-pub struct Tracer {}
-
-/// What concerns whoever has started the program, by [`Tracer::look`].
-#[derive(Clone, Copy, Debug)]
-pub enum Change {
-    /// This signal has stopped the program.
-    Stopped(i32),
-    /// The program has ended; it is reaped by the next call.
-    Ending(WaitStatus),
-    /// Nothing for now. A SIGCHLD says that there is more.
-    Quiet,
-    /// Nobody is left.
-    Alone,
-}
-
-impl Tracer {
-    /// Takes on the program, a child of this process that waits before its filter and its first exec. `parasite` is the
-    /// linked file with the code that is mapped into programs.
-    ///
-    /// # Errors
-    /// As ptrace(2): EPERM where somebody else traces it, ESRCH where it has ended.
-    pub fn seize(_program: Pid, _parasite: &[u8], _settings: Settings<'static>, _clean: Clean) -> Result<Self, Errno> {
-        Err(Errno::NOSYS)
-    }
-
-    /// Sees to all that has stopped or ended, until something concerns the caller.
-    pub fn look(&mut self) -> Change {
-        Change::Alone
-    }
-
-    /// Nobody is left: removes what is left, directories only if `cleanup` says so.
-    pub fn end(self, _cleanup: Cleanup) {}
-}
-
-/// Tries everything with a process that ends at once.
-///
-/// # Errors
-/// Why there can be no tracer.
-pub fn probe(_filter: &[sock_filter]) -> Result<(), Refusal> {
-    Err(Refusal::Missing)
-}
-
-/// Puts the filter on the calling thread, which somebody traces already. Async-signal-safe: for the child between fork and
-/// exec. Promises no_new_privs only where the kernel asks for that.
-///
-/// # Errors
-/// As seccomp(2).
-pub fn install(_filter: &[sock_filter]) -> Result<(), Errno> {
-    Err(Errno::NOSYS)
-}
-
-/// Whether set-uid programs below, which could do so now, will no longer gain rights.
-pub fn costs_rights() -> bool {
-    false
-}
+pub use probe::{costs_rights, install, probe};
+pub use tracer::{Change, Tracer};
+pub use wait::End;

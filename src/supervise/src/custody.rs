@@ -1,0 +1,151 @@
+//! What a supervisor or a tracer has made for programs and will have to remove, and what it says of that on the log.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+use tmpshim_core::event::Event;
+use tmpshim_core::settings::{Cleanup, Log, Settings};
+use tmpshim_core::tmpfile::Made;
+use tmpshim_core::tracker::{Cleaned, Ending, Surroundings, Ticket, Tracker};
+
+use crate::directory::{Clean, Makers};
+use crate::target::Target;
+
+/// The stack of a thread of ours, in bytes.
+pub(crate) const STACK: usize = 256 << 10;
+
+/// One in a process, in which nothing else tracks files.
+pub(crate) struct Custody {
+    pub(crate) settings: &'static Settings<'static>,
+    pub(crate) tracker: &'static Tracker,
+    pub(crate) makers: Makers,
+    orphans: Mutex<Vec<Orphan>>,
+    has_kept: AtomicBool,
+    over: AtomicBool,
+    cleans: AtomicBool,
+}
+
+/// A ticket of somebody who is dead.
+struct Orphan(Ticket<'static>);
+
+// SAFETY: what it points to is the tracker's own memory, which is never unmapped, and whose places change hands by atomic
+// words; it is used by one thread at a time.
+unsafe impl Send for Orphan {}
+
+/// As [`Event`].
+#[derive(Clone, Copy)]
+pub(crate) enum Said {
+    StoodIn(Made),
+    CouldNotStandIn(Errno),
+    Published,
+    CouldNotPublish(Errno),
+}
+
+/// Process and name of a program.
+pub(crate) type Speaker = (u32, Vec<u8>);
+
+/// What its journal says of who wrote it.
+pub const NAME: &[u8] = b"tmpshim";
+
+static SETTINGS: OnceLock<Settings<'static>> = OnceLock::new();
+static TRACKER: Tracker = Tracker::new(Surroundings {
+    moved_in: || {},
+    settings: || SETTINGS.get().unwrap_or(&Settings::DEFAULT),
+    program: || NAME,
+    report: |cleaned: &Cleaned<'_>| {
+        let log = SETTINGS.get().map_or(Settings::DEFAULT.log, |settings| settings.log);
+        let event = Event::Cleaned { path: cleaned.path.to_bytes(), outcome: cleaned.outcome };
+        event.write(log, std::process::id(), NAME);
+    },
+});
+
+impl Custody {
+    /// The state directory is in the settings.
+    pub(crate) fn new(settings: Settings<'static>, clean: Clean) -> Result<Arc<Self>, Errno> {
+        Ok(Arc::new(Self {
+            settings: SETTINGS.get_or_init(|| settings),
+            tracker: &TRACKER,
+            makers: Makers::new(clean)?,
+            orphans: Mutex::default(),
+            has_kept: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            cleans: AtomicBool::new(true),
+        }))
+    }
+
+    /// Begins to remove directories as their users end. Every signal must be blocked in the calling thread.
+    pub(crate) fn start(self: &Arc<Self>) -> std::io::Result<std::thread::JoinHandle<()>> {
+        let watching = Arc::clone(self);
+        std::thread::Builder::new().stack_size(STACK).spawn(move || watching.watch_directories())
+    }
+
+    /// Whether anybody hears of it.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.settings.log != Log::None
+    }
+
+    /// Removes what was announced and not made, or not taken back, because whoever was at it is dead.
+    pub(crate) fn settle(&self, tickets: impl Iterator<Item = Ticket<'static>>) {
+        let mut orphans = self.orphans.lock();
+        let before = orphans.len();
+        orphans.extend(tickets.map(Orphan));
+        if orphans.len() > before {
+            drop(orphans);
+            self.makers.wake();
+        }
+    }
+
+    /// The same, now; a filesystem may hang.
+    pub(crate) fn settle_orphans(&self) {
+        let orphans = std::mem::take(&mut *self.orphans.lock());
+        for Orphan(ticket) in orphans {
+            ticket.settle();
+        }
+    }
+
+    /// Who is to be named on the log, if there is one.
+    pub(crate) fn speaker(&self, target: &Target) -> Option<Speaker> {
+        let process = || target.status().map_or(target.thread, |status| status.process);
+        self.is_logged().then(|| (process(), target.program()))
+    }
+
+    /// `path` in the program's own words.
+    pub(crate) fn say(&self, said: Said, path: &[u8], speaker: Option<Speaker>) {
+        if matches!(said, Said::StoodIn(Made::Kept)) && !self.has_kept.swap(true, Ordering::Relaxed) {
+            self.makers.wake();
+        }
+        let Some((process, program)) = speaker else { return };
+        let event = match said {
+            Said::StoodIn(made) => Event::StoodIn { path, made },
+            Said::CouldNotStandIn(error) => Event::CouldNotStandIn { path, error },
+            Said::Published => Event::Published { path },
+            Said::CouldNotPublish(error) => Event::CouldNotPublish { path, error },
+        };
+        event.write(self.settings.log, process, &program);
+    }
+
+    pub(crate) fn has_kept_files(&self) -> bool {
+        self.has_kept.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn cleans_at_the_end(&self) -> bool {
+        self.cleans.load(Ordering::Acquire)
+    }
+
+    /// The family is gone, and nobody is at work for it any more: removes what is left, directories only if `cleanup` says
+    /// so. `watching` is what [`Self::start`] gave.
+    pub(crate) fn end(&self, cleanup: Cleanup, watching: std::thread::JoinHandle<()>) {
+        self.cleans.store(cleanup != Cleanup::Off, Ordering::Release);
+        self.over.store(true, Ordering::Release);
+        self.makers.wake();
+        let _ = watching.join();
+        // Directories were seen to.
+        self.tracker.clean_up(Cleanup::Off, Ending::Signal, false);
+    }
+}
