@@ -145,6 +145,7 @@ impl Tracer {
                     return Change::Ending(end);
                 }
                 Ended::One(thread, _) => self.bury(thread),
+                Ended::Stopped => {}
                 Ended::None => return Change::Quiet,
                 Ended::Nobody => return Change::Alone,
             }

@@ -44,6 +44,8 @@ pub enum End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     One(u32, End),
+    /// Perhaps, but one has stopped first: wait(2) tells of those that are traced whatever it is asked for.
+    Stopped,
     None,
     /// There is nobody who could.
     Nobody,
@@ -93,8 +95,11 @@ pub(crate) fn ended() -> Ended {
     if thread <= 0 {
         return Ended::None;
     }
-    let end = if seen.si_code == libc::CLD_EXITED { End::Status(status as u8) } else { End::Signal(status) };
-    Ended::One(thread as u32, end)
+    match seen.si_code {
+        libc::CLD_EXITED => Ended::One(thread as u32, End::Status(status as u8)),
+        libc::CLD_KILLED | libc::CLD_DUMPED => Ended::One(thread as u32, End::Signal(status)),
+        _ => Ended::Stopped,
+    }
 }
 
 /// Forgets one that has ended.
