@@ -159,7 +159,8 @@ __attribute__((unused)) static double seconds(void)
 __attribute__((unused)) static int by_supervisor(void)
 {
     const char *engine = getenv("TESTED_ENGINE");
-    return engine != NULL && (strcmp(engine, "notify") == 0 || (strcmp(engine, "auto") == 0 && getenv("TMPSHIM_TRACK")));
+    return engine != NULL && (strcmp(engine, "notify") == 0 || strcmp(engine, "trace") == 0 ||
+                              (strcmp(engine, "auto") == 0 && getenv("TMPSHIM_TRACK")));
 }
 
 #define GIVE_TIME_UNTIL(expression)                                                                                    \

@@ -1,5 +1,6 @@
-// T1, T7, D1: a 32-bit program on a 64-bit kernel, whose calls have numbers of their own. Without a libc, since the compiler
-// may have none for it. `program DIR`: O_TMPFILE through every door, and a file that is published. `program DIR track`:
+// T1, T7, D1, S3: a 32-bit program on a 64-bit kernel, whose calls have numbers of their own. Without a libc, since the compiler
+// may have none for it. `program DIR`: O_TMPFILE through every door, with all registers as they were
+// afterwards, and a file that is published. `program DIR track`:
 // directories made-…, which TMPSHIM_TRACK names, and the supervisor removes.
 #define OPEN 5
 #define MKDIR 39
@@ -67,8 +68,39 @@ static void is_our_file(long fd, const char *door)
     check(call(6 /* close */, fd, 0, 0, 0, 0) == 0, door);
 }
 
+// Makes the call of these registers, and writes into them what they are afterwards. `below` is on the stack, where nothing but
+// the call can touch it.
+struct registers {
+    long ebx, ecx, edx, esi, edi, ebp, eax, flags, ds, es, below;
+};
+void call_with(struct registers *registers);
+__asm__(".text\ncall_with:\n"
+        "push %ebp\npush %ebx\npush %esi\npush %edi\nmov 20(%esp), %eax\npush %eax\n"
+        "mov 40(%eax), %ebx\nmov %ebx, -64(%esp)\nmov 0(%eax), %ebx\nmov 4(%eax), %ecx\nmov 8(%eax), %edx\n"
+        "mov 12(%eax), %esi\nmov 16(%eax), %edi\nmov 20(%eax), %ebp\nmov 24(%eax), %eax\n"
+        "std\nint $0x80\npush %eax\npushf\nmov 8(%esp), %eax\n"
+        "mov %ebx, 0(%eax)\nmov %ecx, 4(%eax)\nmov %edx, 8(%eax)\nmov %esi, 12(%eax)\nmov %edi, 16(%eax)\n"
+        "mov %ebp, 20(%eax)\npop 28(%eax)\npop 24(%eax)\nmov %ds, 32(%eax)\nmov %es, 36(%eax)\n"
+        "mov -64(%esp), %ecx\nmov %ecx, 40(%eax)\n"
+        "cld\npop %eax\npop %edi\npop %esi\npop %ebx\npop %ebp\nret\n");
+
+static void nothing_else_changes(const char *directory)
+{
+    enum { DIRECTION = 1 << 10, DATA = 0x2b };
+    const long path = (long)directory, flags = O_RDWR | O_TMPFILE | O_CLOEXEC;
+    for (int round = 0; round < 20; round++) {
+        struct registers r = { AT_FDCWD, path, flags, 0640, 0x1234567, -0x789abc, OPENAT, 0, DATA, DATA, 0x5a5a5a5a };
+        call_with(&r);
+        check(r.ebx == AT_FDCWD && r.ecx == path && r.edx == flags && r.esi == 0640, "arguments");
+        check(r.edi == 0x1234567 && r.ebp == -0x789abc && r.below == 0x5a5a5a5a, "registers");
+        check((r.flags & DIRECTION) && (r.ds & 0xffff) == DATA && (r.es & 0xffff) == DATA, "flags and segments");
+        is_our_file(r.eax, "openat with all registers");
+    }
+}
+
 static void open_and_publish(const char *directory)
 {
+    nothing_else_changes(directory);
     const long flags = O_RDWR | O_TMPFILE | O_CLOEXEC;
     const unsigned long long how[3] = { (unsigned long long)flags, 0640, 0 };
     long dirfd = call(OPEN, (long)directory, O_RDONLY, 0, 0, 0);

@@ -7,7 +7,7 @@ if [ -z "${IN_NAMESPACES-}" ] && [ "$(id -u)" = 0 ] && unshare --mount --pid --f
     # A PID namespace of its own shows who is left.
     IN_NAMESPACES=yes exec unshare --mount --propagation private --pid --fork --kill-child --mount-proc -- "$0" "$@"
 fi
-step=${KILL_STEP:-97} storms=${KILL_STORMS:-1}
+storms=${KILL_STORMS:-1}
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
 [ -n "${IN_NAMESPACES-}" ] || skip "no new PID and mount namespace can be had here"
@@ -15,7 +15,13 @@ step=${KILL_STEP:-97} storms=${KILL_STORMS:-1}
 . "$(dirname -- "$0")/supervised.sh"
 need gcc
 beside=$(dirname -- "$(realpath -- "$0")")
-build_c "$scratch/kill_at" "$beside/../killer/kill_at.c" -static
+if [ "$engine" = trace ]; then
+    # Nobody else can trace what is traced. It has one stop a call.
+    step=${KILL_STEP:-41} killer=from_outside
+else
+    step=${KILL_STEP:-97} killer=kill_at
+fi
+build_c "$scratch/killer" "$beside/../killer/$killer.c" -static
 build_c "$scratch/killed-static" "$beside/killed.c" -static
 build_c "$scratch/killed-libc" "$beside/killed.c"
 result=$scratch/result
@@ -59,14 +65,14 @@ kill_each() {
     for ((n = 1; ; n += step)); do
         rm -f "$result"
         status=0
-        "$scratch/kill_at" "$options" $n "$tmpshim" run "${run_options[@]}" -- "$scratch/killed-$kind" "$result" "$role" \
+        "$scratch/killer" "$options" $n "$tmpshim" run "${run_options[@]}" -- "$scratch/killed-$kind" "$result" "$role" \
             >"$scratch/out" 2>"$scratch/err" || status=$?
         said=$(tail -n 1 "$scratch/out")
         what="$kind $role, $options stop $n: $said"
         case $status in
             0) tried=$((tried + 1)) ;;
             3) break ;;
-            *) fail "$what: kill_at's status $status (142: somebody hangs); $(cat "$scratch/err")" ;;
+            *) fail "$what: $killer's status $status (142: somebody hangs); $(cat "$scratch/err")" ;;
         esac
         until_true 10 "nobody is left; $what: $(ps -eo pid,comm,args)" nobody_else
         if grep -qvxE "$allowed|end" "$result"; then
@@ -151,12 +157,15 @@ for ((n = 0; n < storms; n++)); do
 done
 
 for options in -mq -mqt; do
-    run_options=(--engine notify)
+    run_options=(--engine "$engine")
     for role in open publish; do
         kill_each $options static $role
     done
-    run_options=(--engine notify --track '*/tracked.*')
+    run_options=(--engine "$engine" --track '*/tracked.*')
+    # What a tracer is told of, nobody else is.
+    [ "$engine" = notify ] || options=${options}d
     kill_each $options static track
+    [ "$engine" = notify ] || continue
     run_options=(--engine auto)
     for role in open publish; do
         kill_each $options libc $role

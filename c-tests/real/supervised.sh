@@ -2,7 +2,18 @@
 # For programs under the supervised engine. Sourced after common.sh; from here on, `with` is `tmpshim run`.
 # shellcheck disable=SC2154 # of common.sh
 [ -x "$tmpshim" ] || fail "TMPSHIM_BIN must be the path of tmpshim"
-run_options=(--engine notify)
+# For scripts that do something else besides.
+[ "$engine" != preload ] || engine=notify
+run_options=(--engine "$engine")
+if [ "$engine" = old-kernel ]; then
+    # What `tmpshim run` does by itself on a kernel without user notification.
+    need gcc
+    gcc -O1 -static -o "$scratch/old_kernel" "$(dirname -- "$(realpath -- "$0")")/../harness/src/old_kernel.c" || fail "cannot build old_kernel.c"
+    printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$scratch/old_kernel" "$tmpshim" >"$scratch/tmpshim"
+    chmod 755 "$scratch/tmpshim"
+    tmpshim=$scratch/tmpshim
+    run_options=(--engine auto)
+fi
 
 with() {
     "$tmpshim" run "${run_options[@]}" -- "$@"

@@ -161,7 +161,7 @@ impl Cell {
             "EINVAL" => 22,
             _ => 2,
         });
-        let launcher = site.builds.program(&site.root.join("c-tests/harness/src/launch.c"), Reach::Static)?;
+        let launcher = site.builds.program(&site.builds.of_the_harness("launch.c"), Reach::Static)?;
         let sink = File::create(&output).and_then(|file| Ok((file.try_clone()?, file)));
         let (stdout, stderr) = sink.map_err(|error| Obstacle::Broken(format!("{}: {error}", output.display())))?;
 
@@ -205,14 +205,14 @@ impl Cell {
         if let Some(script) = &self.test.script {
             command.arg(site.root.join(script)).arg(directory).current_dir(directory);
             command.env("TMPSHIM_LIBRARY", &site.artefacts.library).env("TMPSHIM_BIN", &site.artefacts.command);
-            command.env("TMPSHIM_FS", self.filesystem.name());
+            command.env("TMPSHIM_FS", self.filesystem.name()).env("TMPSHIM_ENGINE", self.engine.name());
             return Ok(());
         }
         let (Some(source), Some(reach)) = (&self.test.program, self.reach) else {
             return Err(Obstacle::Broken("neither a program nor a script".to_owned()));
         };
         let program = site.builds.program(Path::new(source), reach)?;
-        let mut wrapped = self.engine.wrap(&site.artefacts)?;
+        let mut wrapped = self.engine.wrap(&site.artefacts, &site.builds)?;
         if self.test.injector {
             wrapped.preload.push(site.injector.library()?);
         }

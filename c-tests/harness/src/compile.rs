@@ -91,6 +91,11 @@ impl Builds {
         Self { directory, sources, harness, done: OnceByKey::default(), doors: OnceByKey::default() }
     }
 
+    /// A source of the harness itself.
+    pub(crate) fn of_the_harness(&self, source: &str) -> PathBuf {
+        self.harness.join(source)
+    }
+
     /// The built program; a relative source is one of `c-tests/programs`.
     pub(crate) fn program(&self, source: &Path, reach: Reach) -> Result<PathBuf, Obstacle> {
         if reach == Reach::I386 && !cfg!(target_arch = "x86_64") {

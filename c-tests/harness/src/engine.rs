@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::Obstacle;
-use crate::compile::Reach;
+use crate::compile::{Builds, Reach};
 use crate::mounts::Filesystem;
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -18,8 +18,13 @@ pub(crate) enum Engine {
     Preload,
     /// The supervisor of `tmpshim run`, and no library.
     Notify,
+    /// The tracer of `tmpshim run`, and no library.
+    Trace,
     /// What `tmpshim run` does by itself: the supervisor, and the library as well.
     Auto,
+    /// The same on Linux 4.18, where there is no listener: the tracer, and the library.
+    #[serde(rename = "old-kernel")]
+    OldKernel,
 }
 
 /// The built files under test.
@@ -52,8 +57,15 @@ impl Engine {
             Self::None => "none",
             Self::Preload => "preload",
             Self::Notify => "notify",
+            Self::Trace => "trace",
             Self::Auto => "auto",
+            Self::OldKernel => "old-kernel",
         }
+    }
+
+    /// Whether it answers from outside of the program.
+    pub(crate) fn is_supervisor(self) -> bool {
+        matches!(self, Self::Notify | Self::Trace | Self::Auto | Self::OldKernel)
     }
 
     /// Whether the engine can see the calls of such a program there at all.
@@ -64,18 +76,24 @@ impl Engine {
         match self {
             Self::None => true,
             Self::Preload => has_libc,
-            Self::Notify => is_heard_of,
-            Self::Auto => has_libc || is_heard_of,
+            Self::Notify | Self::Trace => is_heard_of,
+            Self::Auto | Self::OldKernel => has_libc || is_heard_of,
         }
     }
 
-    pub(crate) fn wrap(self, artefacts: &Artefacts) -> Result<Wrapped, Obstacle> {
+    pub(crate) fn wrap(self, artefacts: &Artefacts, builds: &Builds) -> Result<Wrapped, Obstacle> {
+        let mut before = Vec::new();
+        if self == Self::OldKernel {
+            before.push(builds.program(&builds.of_the_harness("old_kernel.c"), Reach::Static)?.into_os_string());
+        }
         Ok(match self {
             Self::None => Wrapped::default(),
             Self::Preload => Wrapped { preload: vec![built(&artefacts.library)?], ..Wrapped::default() },
-            Self::Notify | Self::Auto => {
-                let mut prefix = vec![built(&artefacts.command)?.into_os_string()];
-                prefix.extend(["run", "--engine", self.name(), "--"].map(OsString::from));
+            Self::Notify | Self::Trace | Self::Auto | Self::OldKernel => {
+                let engine = if self == Self::OldKernel { Self::Auto } else { self };
+                let mut prefix = before;
+                prefix.push(built(&artefacts.command)?.into_os_string());
+                prefix.extend(["run", "--engine", engine.name(), "--"].map(OsString::from));
                 Wrapped { prefix, ..Wrapped::default() }
             }
         })

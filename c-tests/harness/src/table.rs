@@ -106,12 +106,11 @@ impl Test {
     /// Whether the cell is worth its time. How a program makes its calls is all the same to a supervisor, and a supervisor
     /// is all there is for a program without a shared libc.
     pub(crate) fn wants(&self, reach: Option<Reach>, engine: Engine, filesystem: Filesystem) -> bool {
-        let is_supervised = matches!(engine, Engine::Notify | Engine::Auto);
         self.everywhere
             || match reach {
                 Some(Reach::Go | Reach::Cgo) => filesystem == self.filesystems[0],
                 Some(Reach::Static | Reach::I386) | None => true,
-                _ => !is_supervised || filesystem == self.filesystems[0],
+                _ => !engine.is_supervisor() || filesystem == self.filesystems[0],
             }
     }
 }

@@ -36,12 +36,15 @@ enum Under {
     Nothing,
     Preload,
     Notify,
+    Trace,
     Auto,
 }
 
-use Under::{Auto, Nothing, Notify, Preload};
+use Under::{Auto, Nothing, Notify, Preload, Trace};
 
-const ENGINES: [Under; 3] = [Preload, Notify, Auto];
+const ENGINES: [Under; 4] = [Preload, Notify, Trace, Auto];
+
+const WITH_AND_WITHOUT: [Under; 5] = [Nothing, Preload, Notify, Trace, Auto];
 
 impl Under {
     fn flag(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Under {
             Nothing => unreachable!("no command"),
             Preload => "preload",
             Notify => "notify",
+            Trace => "trace",
             Auto => "auto",
         }
     }
@@ -57,11 +61,11 @@ impl Under {
     fn program(self) -> &'static str {
         static BUILT: OnceLock<[String; 2]> = OnceLock::new();
         let [dynamic, linked] = BUILT.get_or_init(|| [build("parent", &[]), build("parent-static", &["-static"])]);
-        if self == Notify { linked } else { dynamic }
+        if matches!(self, Notify | Trace) { linked } else { dynamic }
     }
 
     fn has_supervisor(self) -> bool {
-        matches!(self, Notify | Auto)
+        matches!(self, Notify | Trace | Auto)
     }
 }
 
@@ -138,6 +142,11 @@ fn descendants(of: i32) -> Vec<(i32, char)> {
 
 fn state_of(pid: i32) -> Option<char> {
     processes().into_iter().find(|(number, _, _)| *number == pid).map(|(_, _, state)| state)
+}
+
+/// Stopped by a signal, and where somebody traces it, by the tracer's leave.
+fn is_stopped(pid: i32) -> bool {
+    matches!(state_of(pid), Some('T' | 't'))
 }
 
 /// Below a process, the first that runs this file.
@@ -411,7 +420,7 @@ fn s4_as_pid_1_every_catchable_signal_arrives_once() {
 #[test]
 fn s4_signals_that_the_kernel_sends_to_us_alone_reach_the_program() {
     let stage = Stage::new();
-    for under in [Nothing, Preload, Notify, Auto] {
+    for under in WITH_AND_WITHOUT {
         // `perl -e 'alarm 10; exec @ARGV'` is how programs get a time limit.
         let launcher = [Nothing.program(), "with-alarm"];
         let (mut program, _) = Program::start(stage.command_after(&launcher, under, &["count"]));
@@ -424,7 +433,7 @@ fn s4_signals_that_the_kernel_sends_to_us_alone_reach_the_program() {
 #[test]
 fn s4_what_the_terminal_sends_arrives_once() {
     let stage = Stage::new();
-    for under in [Nothing, Preload, Notify, Auto] {
+    for under in WITH_AND_WITHOUT {
         let mut terminal = Terminal::open();
         let mut command = stage.command(under, &["count"]);
         terminal.lead(&mut command);
@@ -455,7 +464,7 @@ fn s4_what_the_terminal_sends_arrives_once() {
 #[test]
 fn s4_a_hangup_of_the_terminal_reaches_the_program() {
     let stage = Stage::new();
-    for under in [Nothing, Preload, Notify, Auto] {
+    for under in WITH_AND_WITHOUT {
         let terminal = Terminal::open();
         let mut command = stage.command(under, &["count"]);
         terminal.lead(&mut command);
@@ -518,7 +527,7 @@ fn s4_stopped_and_continued_with_the_program() {
             let expect_stop = |by: &str| {
                 let change = change_of(front);
                 assert_eq!(change.stopping_signal(), Some(signal), "{engine:?} {by} {change:?}");
-                eventually(&format!("{engine:?} {signal} {by}: the program is stopped"), || state_of(pid) == Some('T'));
+                eventually(&format!("{engine:?} {signal} {by}: the program is stopped"), || is_stopped(pid));
             };
             let expect_continuation = || assert!(change_of(front).continued(), "{engine:?} {signal}");
             program.say(&format!("signal {signal}"));
@@ -561,7 +570,7 @@ fn s4_as_pid_1_a_stopped_program_goes_on() {
         let pid = running(engine.program(), init).unwrap();
         for signal in STOPPING {
             program.say(&format!("signal {signal}"));
-            eventually("it stops", || state_of(pid) == Some('T'));
+            eventually("it stops", || is_stopped(pid));
             kill(init, libc::SIGCONT);
             assert_eq!(program.next(), "still here", "{engine:?} {signal}");
         }
@@ -574,7 +583,7 @@ fn s4_as_pid_1_a_stopped_program_goes_on() {
 #[test]
 fn s4_job_control_in_a_shell_is_as_without() {
     let stage = Stage::new();
-    for under in [Nothing, Preload, Notify, Auto] {
+    for under in WITH_AND_WITHOUT {
         eprintln!("{under:?}");
         let mut terminal = Terminal::open();
         let mut command = stage.prepared("bash");
@@ -665,7 +674,7 @@ fn s4_blocked_and_ignored_signals_reach_the_program_unchanged() {
 #[test]
 fn s4_signals_that_were_waiting_reach_the_program() {
     let stage = Stage::new();
-    for under in [Nothing, Preload, Notify, Auto] {
+    for under in WITH_AND_WITHOUT {
         let launcher = [Nothing.program(), "with-pending"];
         let (mut program, _) = Program::start(stage.command_after(&launcher, under, &["count"]));
         let mut seen: Vec<i32> = (0..5).map(|_| program.next().parse().unwrap()).collect();
