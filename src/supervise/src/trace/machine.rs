@@ -52,6 +52,8 @@ pub(crate) enum Event {
     Signal(i32),
     /// A signal has stopped its process.
     GroupStop,
+    /// A signal stops its process, which waits for this thread to stop.
+    Stopping,
     /// It is new, was interrupted, has started a thread or a process, or its process goes on.
     Passing,
     /// It is the only thread of its process that is left, by whatever number it had before.
@@ -125,6 +127,8 @@ pub(crate) enum Action {
     Finish,
     /// It gets everything back, with the answer of its own call.
     GiveUp,
+    /// It gets everything back, and is to make its call once more.
+    Again,
     /// See who is to be traced by whom.
     Hand,
     /// Nothing is known about it any more, and it goes on.
@@ -143,6 +147,8 @@ pub(crate) fn step(state: State, event: Event) -> (State, Action) {
         (_, Event::Executed) => (Running, Action::Forget),
         (_, Event::Signal(signal)) => (state, resume(signal)),
         (_, Event::GroupStop) => (state, Action::Listen),
+        // It may wait for one that has stopped already, and so would keep its process from being stopped for ever.
+        (Waiting { .. }, Event::Stopping) => (Running, Action::Again),
 
         (Inside, Event::Called(Interest::Question)) => (Inside, Action::Serve),
         (Inside, Event::Called(Interest::End)) => (Running, Action::Finish),
@@ -176,7 +182,7 @@ pub(crate) fn step(state: State, event: Event) -> (State, Action) {
 
         // A call that nobody has asked for comes to nothing.
         (_, Event::Passing | Event::AtCall) => (state, resume(0)),
-        (_, Event::Looked { .. } | Event::Found(_)) => (state, Action::Leave),
+        (_, Event::Looked { .. } | Event::Found(_) | Event::Stopping) => (state, Action::Leave),
     }
 }
 
@@ -279,6 +285,17 @@ mod tests {
             assert_eq!(step(state, Event::GroupStop), (state, Action::Listen));
             assert_eq!(step(state, Event::Passing), (state, resumed(0)));
             assert_eq!(step(state, Event::Executed), (State::Running, Action::Forget));
+        }
+    }
+
+    #[test]
+    fn s3_who_waits_for_another_thread_does_not_keep_its_process_from_being_stopped() {
+        for state in STATES {
+            let expected = match state {
+                State::Waiting { .. } => (State::Running, Action::Again),
+                _ => (state, Action::Leave),
+            };
+            assert_eq!(step(state, Event::Stopping), expected);
         }
     }
 

@@ -73,6 +73,8 @@ struct Thread {
     passes: bool,
     /// It is traced no longer as soon as it runs.
     is_wanted: bool,
+    /// It has stopped with its process, and has not gone on yet.
+    is_stopped: bool,
 }
 
 /// A call that we have to do with, and what its thread gets back.
@@ -174,16 +176,44 @@ impl Tracer {
             Why::Passing => Event::Passing,
             Why::Signal(signal) => Event::Signal(signal),
         };
+        self.threads.entry(thread).or_default().is_stopped = event == Event::GroupStop;
         self.advance(thread, event);
-        if std::mem::take(&mut self.has_room) {
-            for thread in std::mem::take(&mut self.waiting) {
-                if self.threads.get(&thread).is_some_and(|waiting| matches!(waiting.state, State::Waiting { .. })) {
-                    let found = Event::Found(self.room(thread));
-                    self.advance(thread, found);
-                }
+        if event == Event::GroupStop {
+            self.each_waiting(|tracer, other| tracer.shares_memory(thread, other).then_some(Event::Stopping));
+        }
+        self.make_room();
+        change
+    }
+
+    /// Sees to those that wait for memory or a stack, if there is some.
+    fn make_room(&mut self) {
+        while std::mem::take(&mut self.has_room) {
+            self.each_waiting(|tracer, thread| Some(Event::Found(tracer.room(thread))));
+        }
+    }
+
+    fn each_waiting(&mut self, event: impl Fn(&mut Self, u32) -> Option<Event>) {
+        for thread in std::mem::take(&mut self.waiting) {
+            if !self.threads.get(&thread).is_some_and(|waiting| matches!(waiting.state, State::Waiting { .. })) {
+                continue;
+            }
+            match event(self, thread) {
+                Some(event) => self.advance(thread, event),
+                None => self.waiting.push_back(thread),
             }
         }
-        change
+    }
+
+    fn shares_memory(&self, one: u32, other: u32) -> bool {
+        match (self.threads.get(&one), self.threads.get(&other)) {
+            (Some(one), Some(other)) => Shared::ptr_eq(&one.space, &other.space),
+            _ => false,
+        }
+    }
+
+    /// Whether its process is being stopped, as others of its threads have been.
+    fn is_being_stopped(&self, id: u32) -> bool {
+        self.threads.iter().any(|(other, thread)| thread.is_stopped && self.shares_memory(id, *other))
     }
 
     fn advance(&mut self, id: u32, event: Event) {
@@ -203,6 +233,7 @@ impl Tracer {
             Action::ResumeToCall(signal) => ptrace::resume_to_call(id, signal)?,
             Action::Listen if self.is_wanted(id) => self.let_go(id, 0)?,
             Action::Listen => ptrace::listen(id)?,
+            Action::Leave if self.is_being_stopped(id) => return Ok(Some(Event::Stopping)),
             Action::Leave => self.waiting.push_back(id),
             Action::Refuse => self.answer(id, Errno::NOSYS)?,
             Action::Answer => self.answer(id, QUESTION_ANSWER)?,
@@ -220,6 +251,7 @@ impl Tracer {
             }
             Action::Finish => self.finish(id)?,
             Action::GiveUp => self.give_up(id)?,
+            Action::Again => self.try_again(id)?,
             Action::Hand => self.hand(id)?,
             Action::Forget => self.go_on(id, 0)?,
         }
@@ -447,6 +479,21 @@ impl Tracer {
         self.go_on(id, 0)
     }
 
+    /// It makes its call once more, from the beginning.
+    fn try_again(&mut self, id: u32) -> Result<(), Errno> {
+        let visit = self.visit(id).ok_or(Errno::SRCH)?;
+        let (registers, mask, is_torn) = (visit.registers, visit.mask, visit.is_torn);
+        ptrace::set_registers(id, &registers.again())?;
+        if let Some(mask) = mask {
+            ptrace::set_signal_mask(id, mask)?;
+        }
+        if is_torn {
+            ptrace::end_with_us(id, false)?;
+        }
+        self.forget_visit(id);
+        self.go_on(id, 0)
+    }
+
     /// Somebody of ours wants to trace somebody: a thread has one tracer.
     fn hand(&mut self, id: u32) -> Result<(), Errno> {
         let [request, whom, ..] = ptrace::registers(id)?.arguments();
@@ -488,6 +535,7 @@ impl Tracer {
     fn bury(&mut self, id: u32) {
         wait::reap(id);
         self.forget(id);
+        self.make_room();
     }
 
     /// Its errand is over, one way or the other.
