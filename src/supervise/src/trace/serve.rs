@@ -6,9 +6,10 @@ use tmpshim_core::identity::Identity;
 use tmpshim_core::journal::Entry;
 use tmpshim_core::parasite::{Announcement, Confirmation, NO_MODE, Place, Trap};
 
+use super::memory;
 use super::registers::{Native, Registers};
 use super::tracer::{Announced, Tracer};
-use crate::target::{Target, bytes};
+use crate::target::Target;
 
 /// How many tickets a parasite can have: a bit each says which it has given up.
 const TICKETS: usize = 32;
@@ -40,7 +41,7 @@ pub(super) fn serve(tracer: &mut Tracer, thread: u32, registers: &Native) -> i64
 /// # Safety
 /// Any bytes are a `T`.
 unsafe fn read<T>(thread: u32, address: u64) -> Option<T> {
-    let bytes = bytes(thread, address, size_of::<T>())?;
+    let bytes = memory::read(thread, address, size_of::<T>())?;
     // SAFETY: as many bytes as it has; the rest is this function's own contract.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
