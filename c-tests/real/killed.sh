@@ -90,8 +90,9 @@ kill_each() {
         recover $n
         take_target "$what"
         # The call that a tracer looks at when it is killed is made by the kernel: a directory of the program's own.
-        if [[ $engine-$role-$said == trace-track-*" of tmpshim" ]] && [ -d tracked.0 ]; then
-            rmdir tracked.0
+        if [[ $engine-$options-$role-$said == trace-*d-track-*" of tmpshim" && $options != *t* ]]; then
+            find . -name 'tracked.[01]' -empty -printf x -delete >"$scratch/own"
+            [ "$(wc -c <"$scratch/own")" -le 1 ] || fail "$what: more than one directory is left"
         fi
         assert_empty "$what"
         left=$(left_after_release "$scratch/state")
