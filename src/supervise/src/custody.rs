@@ -111,12 +111,15 @@ impl Custody {
         self.is_logged().then(|| (process(), target.program()))
     }
 
-    /// `path` in the program's own words.
-    pub(crate) fn say(&self, said: Said, path: &[u8], speaker: Option<Speaker>) {
+    /// Before the program learns of it.
+    pub(crate) fn note(&self, said: Said) {
         if matches!(said, Said::StoodIn(Made::Kept)) && !self.has_kept.swap(true, Ordering::Relaxed) {
             self.makers.wake();
         }
-        let Some((process, program)) = speaker else { return };
+    }
+
+    /// Writes it to the log, which may have to be waited for. `path` in the program's own words.
+    pub(crate) fn say(&self, said: Said, path: &[u8], (process, program): Speaker) {
         let event = match said {
             Said::StoodIn(made) => Event::StoodIn { path, made },
             Said::CouldNotStandIn(error) => Event::CouldNotStandIn { path, error },

@@ -19,6 +19,7 @@ mod ptrace;
 mod registers;
 mod serve;
 mod space;
+mod speech;
 mod tracer;
 mod wait;
 

@@ -23,6 +23,7 @@ use super::machine::{Action, Event, Interest, Memory, Room, State, step};
 use super::ptrace;
 use super::registers::{Native, Registers};
 use super::space::{self, Shared, Space, Stacks};
+use super::speech::Speech;
 use super::wait::{self, End, Ended, Stop, Why};
 use super::{memory, serve};
 use crate::call::{Call, call_by};
@@ -37,6 +38,7 @@ pub struct Tracer {
     main: u32,
     pub(super) custody: Arc<Custody>,
     watching: JoinHandle<()>,
+    speech: Speech,
     image: Image,
     pub(super) survey: Survey,
     threads: HashMap<u32, Thread>,
@@ -109,12 +111,14 @@ impl Tracer {
         let main = program.as_raw_nonzero().get().cast_unsigned();
         let image = Image::parse(parasite).map_err(|_| Errno::NOEXEC)?;
         let custody = Custody::new(settings, clean)?;
-        ptrace::seize(main)?;
         let watching = custody.start().map_err(|_| Errno::AGAIN)?;
+        let speech = Speech::start(&custody).map_err(|_| Errno::AGAIN)?;
+        ptrace::seize(main)?;
         Ok(Self {
             main,
             custody,
             watching,
+            speech,
             image,
             survey: Survey::new(),
             threads: HashMap::from([(main, Thread::default())]),
@@ -152,6 +156,7 @@ impl Tracer {
 
     /// Nobody is left: removes what is left, directories only if `cleanup` says so.
     pub fn end(self, cleanup: Cleanup) {
+        self.speech.end();
         self.custody.end(cleanup, self.watching);
     }
 
@@ -428,11 +433,15 @@ impl Tracer {
         let custody = Arc::clone(&self.custody);
         let visit = self.visit(id).ok_or(Errno::SRCH)?;
         let result = answer.map_or(-i64::from(libc::EIO), |answer| answer.result);
-        let said = answer.and_then(|answer| visit.work.said(&answer)).map(|(said, address)| {
-            let is_logged = custody.is_logged();
-            let path = is_logged.then(|| path(id, address)).flatten().unwrap_or_default();
-            (said, path, Target::elsewhere(id).filter(|_| is_logged).and_then(|target| custody.speaker(&target)))
+        let said = answer.and_then(|answer| visit.work.said(&answer));
+        // While it is there to be asked.
+        let line = said.filter(|_| custody.is_logged()).and_then(|(said, address)| {
+            let speaker = custody.speaker(&Target::elsewhere(id)?)?;
+            Some((said, path(id, address).unwrap_or_default(), speaker))
         });
+        if let Some((said, _)) = said {
+            custody.note(said);
+        }
         if let Some(mask) = visit.mask {
             ptrace::set_signal_mask(id, mask)?;
         }
@@ -447,8 +456,8 @@ impl Tracer {
         }
         self.forget_visit(id);
         self.go_on(id, 0)?;
-        if let Some((said, path, speaker)) = said {
-            custody.say(said, &path, speaker);
+        if let Some(line) = line {
+            self.speech.say(line);
         }
         Ok(())
     }
