@@ -22,6 +22,7 @@ pub(crate) struct Custody {
     pub(crate) tracker: &'static Tracker,
     pub(crate) makers: Makers,
     orphans: Mutex<Vec<Orphan>>,
+    has_stood_in: AtomicBool,
     has_kept: AtomicBool,
     over: AtomicBool,
     cleans: AtomicBool,
@@ -69,6 +70,7 @@ impl Custody {
             tracker: &TRACKER,
             makers: Makers::new(clean)?,
             orphans: Mutex::default(),
+            has_stood_in: AtomicBool::new(false),
             has_kept: AtomicBool::new(false),
             over: AtomicBool::new(false),
             cleans: AtomicBool::new(true),
@@ -113,6 +115,9 @@ impl Custody {
 
     /// Before the program learns of it.
     pub(crate) fn note(&self, said: Said) {
+        if matches!(said, Said::StoodIn(_)) {
+            self.has_stood_in.store(true, Ordering::Relaxed);
+        }
         if matches!(said, Said::StoodIn(Made::Kept)) && !self.has_kept.swap(true, Ordering::Relaxed) {
             self.makers.wake();
         }
@@ -127,6 +132,11 @@ impl Custody {
             Said::CouldNotPublish(error) => Event::CouldNotPublish { path, error },
         };
         event.write(self.settings.log, process, &program);
+    }
+
+    /// Whether there may be files that stand in.
+    pub(crate) fn has_stood_in(&self) -> bool {
+        self.has_stood_in.load(Ordering::Relaxed)
     }
 
     pub(crate) fn has_kept_files(&self) -> bool {
