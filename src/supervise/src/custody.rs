@@ -148,6 +148,8 @@ impl Custody {
         self.over.store(true, Ordering::Release);
         self.makers.wake();
         let _ = watching.join();
+        // Of those that have died last, that thread may not have heard.
+        self.settle_orphans();
         // Directories were seen to.
         self.tracker.clean_up(Cleanup::Off, Ending::Signal, false);
     }
