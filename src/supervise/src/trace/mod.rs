@@ -18,6 +18,7 @@ mod probe;
 mod ptrace;
 mod registers;
 mod serve;
+mod signals;
 mod space;
 mod speech;
 mod tracer;

@@ -25,7 +25,7 @@ use super::registers::{Native, Registers};
 use super::space::{self, Shared, Space, Stacks};
 use super::speech::Speech;
 use super::wait::{self, End, Ended, Stop, Why};
-use super::{memory, serve};
+use super::{memory, serve, signals};
 use crate::call::{Call, call_by};
 use crate::custody::Custody;
 use crate::filter::{ARCHITECTURES, TRACE_MARK};
@@ -365,8 +365,9 @@ impl Tracer {
         ptrace::end_with_us(id, true)?;
         visit.is_torn = true;
         if visit.mask.is_none() {
-            visit.mask = Some(ptrace::signal_mask(id)?);
-            ptrace::set_signal_mask(id, u64::MAX)?;
+            let mask = ptrace::signal_mask(id)?;
+            visit.mask = Some(mask);
+            ptrace::set_signal_mask(id, signals::waiting(id, mask))?;
         }
         ptrace::set_registers(id, &visit.registers.mapping(length, protection))?;
         ptrace::resume_to_call(id, 0)
@@ -411,8 +412,9 @@ impl Tracer {
         let frame = space::frame(stacks, visit.stack.ok_or(Errno::SRCH)?);
         ptrace::set_registers(id, &visit.registers.visiting(code + self.image.entry(), frame))?;
         if visit.mask.is_none() {
-            visit.mask = Some(ptrace::signal_mask(id)?);
-            ptrace::set_signal_mask(id, u64::MAX)?;
+            let mask = ptrace::signal_mask(id)?;
+            visit.mask = Some(mask);
+            ptrace::set_signal_mask(id, signals::waiting(id, mask))?;
         }
         if visit.is_torn {
             ptrace::end_with_us(id, false)?;
