@@ -227,8 +227,19 @@ impl Tracer {
             let thread = self.threads.entry(id).or_default();
             let (state, action) = step(thread.state, event);
             thread.state = state;
-            // Whatever is refused is so because the thread is dead, and its end on its way.
-            next = self.perform(id, action).unwrap_or_default();
+            next = match self.perform(id, action) {
+                Ok(next) => next,
+                // It is dead, and its end on its way.
+                Err(Errno::SRCH) => None,
+                // Nothing that a kernel is known to refuse; but whatever it is, nobody must hang for it.
+                Err(_) => {
+                    self.threads.entry(id).or_default().state = State::Running;
+                    if self.give_back(id, None).is_err() {
+                        let _ = ptrace::resume(id, 0);
+                    }
+                    None
+                }
+            };
         }
     }
 
@@ -467,34 +478,31 @@ impl Tracer {
     /// It gets the kernel's own answer.
     fn give_up(&mut self, id: u32) -> Result<(), Errno> {
         let visit = self.visit(id).ok_or(Errno::SRCH)?;
-        let registers = visit.registers;
-        let (native, mask, is_torn) = (visit.native, visit.mask, visit.is_torn);
-        match native {
-            Some(result) => ptrace::set_registers(id, &registers.answered(result))?,
+        let registers = match visit.native {
+            Some(result) => Some(visit.registers.answered(result)),
             // Its call was skipped to map memory in its place.
-            None if is_torn => {
-                ptrace::set_registers(id, &registers.again())?;
-                if let Some(thread) = self.threads.get_mut(&id) {
-                    thread.passes = true;
-                }
-            }
-            None => {}
+            None => visit.is_torn.then(|| visit.registers.again()),
+        };
+        let is_skipped = visit.native.is_none() && visit.is_torn;
+        if let Some(thread) = self.threads.get_mut(&id).filter(|_| is_skipped) {
+            thread.passes = true;
         }
-        if let Some(mask) = mask {
-            ptrace::set_signal_mask(id, mask)?;
-        }
-        if is_torn {
-            ptrace::end_with_us(id, false)?;
-        }
-        self.forget_visit(id);
-        self.go_on(id, 0)
+        self.give_back(id, registers)
     }
 
     /// It makes its call once more, from the beginning.
     fn try_again(&mut self, id: u32) -> Result<(), Errno> {
+        let registers = self.visit(id).ok_or(Errno::SRCH)?.registers.again();
+        self.give_back(id, Some(registers))
+    }
+
+    /// It gets everything back without having been inside, and goes on.
+    fn give_back(&mut self, id: u32, registers: Option<Native>) -> Result<(), Errno> {
         let visit = self.visit(id).ok_or(Errno::SRCH)?;
-        let (registers, mask, is_torn) = (visit.registers, visit.mask, visit.is_torn);
-        ptrace::set_registers(id, &registers.again())?;
+        let (mask, is_torn) = (visit.mask, visit.is_torn);
+        if let Some(registers) = registers {
+            ptrace::set_registers(id, &registers)?;
+        }
         if let Some(mask) = mask {
             ptrace::set_signal_mask(id, mask)?;
         }
