@@ -108,7 +108,7 @@ static void *send_queued(void *number)
         if (sender == 0 && next == atomic_load(&seen_by_all) + 1 &&
             sigqueue(getpid(), SIGRTMIN + SENDERS, (union sigval){ .sival_int = next }) == 0)
             atomic_store(&sent_to_all, next);
-        usleep(2000);
+        usleep(20000);
     }
     return NULL;
 }
@@ -120,7 +120,7 @@ static void *send_urgent(void *unused)
         for (int thread = 0; thread < THREADS; thread++)
             if (tids[thread])
                 CHECK(syscall(SYS_tgkill, getpid(), tids[thread], SIGURG) == 0);
-        usleep(2000);
+        usleep(20000);
     }
     return NULL;
 }

@@ -1,4 +1,4 @@
-//! The supervised engine on a filesystem without O_TMPFILE, with programs that no library reaches.
+//! The supervised engines on a filesystem without O_TMPFILE, with programs that no library reaches.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const TMPSHIM: &str = env!("CARGO_BIN_EXE_tmpshim");
+
+/// The kernel tells a listener of a program's calls, or a tracer.
+const ENGINES: [&str; 2] = ["notify", "trace"];
 
 /// A bindfs mount, and the programs beside it.
 struct Ground {
@@ -77,10 +80,15 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn supervised(program: &Path) -> Command {
+fn supervised(engine: &str, program: &Path) -> Command {
     let mut command = Command::new(TMPSHIM);
-    command.args(["run", "--engine", "notify", "--"]).arg(program).env_remove("LD_PRELOAD");
+    command.args(["run", "--engine", engine, "--"]).arg(program).env_remove("LD_PRELOAD");
     command
+}
+
+fn with_and_without(program: &Path) -> [Command; 3] {
+    let [notified, traced] = ENGINES.map(|engine| supervised(engine, program));
+    [Command::new(program), notified, traced]
 }
 
 fn text(output: &Output) -> String {
@@ -105,12 +113,14 @@ fn s2_a_static_program_gets_its_files_and_exact_answers() {
     for what in ["doors", "as-somebody", "in-another-root", "storm"] {
         let without = Command::new(&program).arg(ground.mount()).arg(what).output().unwrap();
         assert_eq!(without.status.code(), Some(1), "{what}: {}", text(&without));
-        let with = supervised(&program).arg(ground.mount()).arg(what).output().unwrap();
-        assert_eq!(with.status.code(), Some(0), "{what}: {}", text(&with));
-        ground.assert_empty();
+        for engine in ENGINES {
+            let with = supervised(engine, &program).arg(ground.mount()).arg(what).output().unwrap();
+            assert_eq!(with.status.code(), Some(0), "{engine} {what}: {}", text(&with));
+            ground.assert_empty();
+        }
     }
     // What fails on every filesystem fails as before.
-    for mut command in [Command::new(&program), supervised(&program)] {
+    for mut command in with_and_without(&program) {
         let output = command.arg(ground.mount()).arg("refusals").output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     }
@@ -128,15 +138,18 @@ fn s2_the_log_knows_programs_that_end_as_soon_as_they_are_answered() {
     fs::write(&source, text).unwrap();
     assert!(Command::new("gcc").args(["-static", "-o"]).arg(&program).arg(&source).status().unwrap().success());
     // Who asks for the name after the answer is too late.
-    for _ in 0..60 {
-        let mut command = Command::new(TMPSHIM);
-        command.args(["run", "--engine", "notify", "--log"]).arg(&log).arg("--").arg(&program).arg(ground.mount());
-        assert!(command.status().unwrap().success());
+    for engine in ENGINES {
+        for _ in 0..60 {
+            let mut command = Command::new(TMPSHIM);
+            command.args(["run", "--engine", engine, "--log"]).arg(&log).arg("--").arg(&program).arg(ground.mount());
+            assert!(command.status().unwrap().success());
+        }
+        let said = fs::read_to_string(&log).unwrap();
+        let named = said.lines().filter(|line| line.contains(r#""program":"brief","event":"stood-in""#));
+        assert_eq!((named.count(), said.lines().count()), (60, 60), "{engine}: {said}");
+        fs::remove_file(&log).unwrap();
+        ground.assert_empty();
     }
-    let said = fs::read_to_string(&log).unwrap();
-    let named = said.lines().filter(|line| line.contains(r#""program":"brief","event":"stood-in""#));
-    assert_eq!((named.count(), said.lines().count()), (60, 60), "{said}");
-    ground.assert_empty();
 }
 
 #[test]
@@ -145,7 +158,7 @@ fn s2_a_filesystem_with_o_tmpfile_is_used_as_it_is() {
     let program = ground.c_program();
     let native = tempfile::tempdir_in("/dev/shm").unwrap();
     for what in ["doors", "refusals"] {
-        for mut command in [Command::new(&program), supervised(&program)] {
+        for mut command in with_and_without(&program) {
             let output = command.arg(native.path()).arg(what).output().unwrap();
             assert_eq!(output.status.code(), Some(0), "{what}: {}", text(&output));
         }
@@ -157,23 +170,26 @@ fn s2_a_filesystem_with_o_tmpfile_is_used_as_it_is() {
 fn s4_status_and_signals_pass_through_a_supervised_run() {
     let Some(ground) = Ground::new() else { return };
     let program = ground.c_program();
-    let run = |what: &str, number: i32| {
-        supervised(&program).arg(ground.mount()).args([what, &number.to_string()]).status().unwrap()
-    };
-    for status in [0, 1, 77, 255] {
-        assert_eq!(run("exit", status).code(), Some(status));
+    for engine in ENGINES {
+        let run = |what: &str, number: i32| {
+            supervised(engine, &program).arg(ground.mount()).args([what, &number.to_string()]).status().unwrap()
+        };
+        for status in [0, 1, 77, 255] {
+            assert_eq!(run("exit", status).code(), Some(status), "{engine}");
+        }
+        for signal in [libc::SIGTERM, libc::SIGKILL] {
+            assert_eq!(run("signal", signal).signal(), Some(signal), "{engine}");
+        }
+        let mut command = supervised(engine, &program);
+        let mut child = command.arg(ground.mount()).arg("wait").stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        // SAFETY: kill(2) touches no memory; the child has not been waited for.
+        unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM), "{engine}");
+        ground.assert_empty();
     }
-    for signal in [libc::SIGTERM, libc::SIGKILL] {
-        assert_eq!(run("signal", signal).signal(), Some(signal));
-    }
-    let mut child = supervised(&program).arg(ground.mount()).arg("wait").stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    output.read_line(&mut line).unwrap();
-    // SAFETY: kill(2) touches no memory; the child has not been waited for.
-    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
-    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
-    ground.assert_empty();
     assert_eq!(supervisors(&program), 0, "who supervised is gone when we are");
 }
 
@@ -181,17 +197,19 @@ fn s4_status_and_signals_pass_through_a_supervised_run() {
 fn s4_a_daemon_is_supervised_to_its_end() {
     let Some(ground) = Ground::new() else { return };
     let program = ground.c_program();
-    let mut command = supervised(&program);
-    command.arg(ground.mount()).arg("daemon").stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let input = child.stdin.take();
-    assert!(child.wait().unwrap().success(), "we end with the program");
-    drop(input);
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(said, "opened\n");
-    ground.assert_empty();
-    eventually("the supervisor has ended", || supervisors(&program) == 0);
+    for engine in ENGINES {
+        let mut command = supervised(engine, &program);
+        command.arg(ground.mount()).arg("daemon").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let input = child.stdin.take();
+        assert!(child.wait().unwrap().success(), "{engine}: we end with the program");
+        drop(input);
+        let mut said = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said, "opened\n", "{engine}");
+        ground.assert_empty();
+        eventually("the supervisor has ended", || supervisors(&program) == 0);
+    }
 }
 
 #[test]
@@ -208,16 +226,13 @@ fn s3_a_go_program_gets_its_files_by_default() {
     }
     let without = Command::new(&program).arg(ground.mount()).output().unwrap();
     assert_eq!(without.status.code(), Some(1), "{}", text(&without));
-    let with = Command::new(TMPSHIM)
-        .args(["run", "--engine", "auto", "--"])
-        .arg(&program)
-        .arg(ground.mount())
-        .output()
-        .unwrap();
-    assert_eq!(with.status.code(), Some(0), "{}", text(&with));
-    assert!(with.stderr.is_empty(), "{}", text(&with));
-    ground.assert_empty();
-    assert_eq!(supervisors(&program), 0);
+    for engine in ["auto", "trace"] {
+        let with = supervised(engine, &program).arg(ground.mount()).output().unwrap();
+        assert_eq!(with.status.code(), Some(0), "{engine}: {}", text(&with));
+        assert!(with.stderr.is_empty(), "{engine}: {}", text(&with));
+        ground.assert_empty();
+        assert_eq!(supervisors(&program), 0);
+    }
 }
 
 #[test]
@@ -227,67 +242,76 @@ fn s4_without_privilege_it_works_and_says_what_it_costs() {
     // Where everybody can execute it, whatever the permissions above the one that was built.
     let command = ground.path("tmpshim");
     fs::copy(TMPSHIM, &command).unwrap();
-    let mut somebody = Command::new("setpriv");
-    somebody.args(["--reuid", "12345", "--regid", "12345", "--clear-groups"]).arg(&command);
-    somebody.args(["run", "--engine", "notify", "--"]).arg(&program).arg(ground.mount()).args(["exit", "7"]);
-    let output = somebody.env_remove("LD_PRELOAD").output().unwrap();
-    let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
-    let message = String::from_utf8_lossy(&output.stderr);
-    if scope.trim().is_empty() || scope.trim() == "0" {
-        assert_eq!(output.status.code(), Some(7), "{}", text(&output));
-        assert!(message.contains("no_new_privs") && message.lines().count() == 1, "{message}");
-    } else {
-        assert_eq!(output.status.code(), Some(125), "{}", text(&output));
-        assert!(message.contains("Yama"), "{message}");
+    for engine in ENGINES {
+        let mut somebody = Command::new("setpriv");
+        somebody.args(["--reuid", "12345", "--regid", "12345", "--clear-groups"]).arg(&command);
+        somebody.args(["run", "--engine", engine, "--"]).arg(&program).arg(ground.mount()).args(["exit", "7"]);
+        let output = somebody.env_remove("LD_PRELOAD").output().unwrap();
+        let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+        let message = String::from_utf8_lossy(&output.stderr);
+        // With a scope of 1 a process may still trace its own child.
+        let is_free = matches!((engine, scope.trim()), (_, "" | "0") | ("trace", "1"));
+        if is_free {
+            assert_eq!(output.status.code(), Some(7), "{engine}: {}", text(&output));
+            let cost = if engine == "trace" { "set-uid programs gain no rights" } else { "no_new_privs" };
+            assert!(message.contains(cost) && message.lines().count() == 1, "{engine}: {message}");
+        } else {
+            assert_eq!(output.status.code(), Some(125), "{engine}: {}", text(&output));
+            assert!(message.contains("Yama"), "{engine}: {message}");
+        }
+        ground.assert_empty();
     }
-    ground.assert_empty();
 }
 
 #[test]
 fn s6_when_the_supervisor_is_killed_the_program_is_told_and_goes_on() {
     let Some(ground) = Ground::new() else { return };
     let program = ground.c_program();
-    let mut command = supervised(&program);
-    command.arg(ground.mount()).arg("answer").stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
-    let supervisor = only_child(child.id());
-    // SAFETY: kill(2) touches no memory.
-    unsafe { libc::kill(supervisor, libc::SIGKILL) };
-    eventually("it is gone", || !children(child.id()).contains(&supervisor));
-    drop(child.stdin.take());
-    line.clear();
-    output.read_line(&mut line).unwrap();
-    assert_eq!(line, "Function not implemented\n");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    ground.assert_empty();
+    for engine in ENGINES {
+        let mut command = supervised(engine, &program);
+        command.arg(ground.mount()).arg("answer").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        let supervisor = only_child(child.id());
+        // SAFETY: kill(2) touches no memory.
+        unsafe { libc::kill(supervisor, libc::SIGKILL) };
+        eventually("it is gone", || !children(child.id()).contains(&supervisor));
+        drop(child.stdin.take());
+        line.clear();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, "Function not implemented\n", "{engine}");
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        ground.assert_empty();
+    }
 }
 
 #[test]
 fn s5_a_run_within_a_run_leaves_the_work_to_the_outer_one() {
     let Some(ground) = Ground::new() else { return };
     let program = ground.c_program();
-    let inner = |flags: &[&str]| {
-        let mut command = supervised(Path::new(TMPSHIM));
+    let inner = |outer: &str, flags: &[&str]| {
+        let mut command = supervised(outer, Path::new(TMPSHIM));
         command.arg("run").args(flags).arg("--").arg(&program).arg(ground.mount()).args(["exit", "7"]);
         command.output().unwrap()
     };
-    for flags in [&[][..], &["--engine", "notify"], &["--engine", "preload"]] {
-        let run = inner(flags);
-        let said = run.stderr.len();
-        assert_eq!(
-            (run.status.code(), said != 0),
-            (Some(7), flags.len() == 2 && flags[1] == "preload"),
-            "{}",
-            text(&run)
-        );
+    for outer in ENGINES {
+        for flags in [&[][..], &["--engine", "notify"], &["--engine", "trace"], &["--engine", "preload"]] {
+            let run = inner(outer, flags);
+            let says = flags.last() == Some(&"preload");
+            assert_eq!(
+                (run.status.code(), !run.stderr.is_empty()),
+                (Some(7), says),
+                "{outer} {flags:?}: {}",
+                text(&run)
+            );
+        }
+        let tracking = inner(outer, &["--track", "*/tracked*"]);
+        assert_eq!(tracking.status.code(), Some(7), "{outer}: {}", text(&tracking));
+        assert!(String::from_utf8(tracking.stderr).unwrap().contains("--track"), "{outer}");
     }
-    let tracking = inner(&["--track", "*/tracked*"]);
-    assert_eq!(tracking.status.code(), Some(7), "{}", text(&tracking));
-    assert!(String::from_utf8(tracking.stderr).unwrap().contains("--track"));
     ground.assert_empty();
 }
 
@@ -312,11 +336,11 @@ fn s2_in_other_namespaces_and_with_other_rights_files_are_published() {
             |command: &mut Command| command.args(around).arg(&program).arg(ground.mount()).arg("publish").output();
         let mut without = Command::new("env");
         assert_eq!(whole(&mut without).unwrap().status.code(), Some(1), "{around:?}");
-        for more in [&[][..], &["--without-wait-killable"]] {
+        for engine in [&["notify"][..], &["notify", "--without-wait-killable"], &["trace"]] {
             let mut with = Command::new(TMPSHIM);
-            with.args(["run", "--engine", "notify"]).args(more).arg("--").env_remove("LD_PRELOAD");
+            with.args(["run", "--engine"]).args(engine).arg("--").env_remove("LD_PRELOAD");
             let output = whole(&mut with).unwrap();
-            assert_eq!(output.status.code(), Some(0), "{around:?} {more:?}: {}", text(&output));
+            assert_eq!(output.status.code(), Some(0), "{around:?} {engine:?}: {}", text(&output));
             ground.assert_empty();
         }
     }
@@ -327,22 +351,25 @@ fn s2_in_other_namespaces_and_with_other_rights_files_are_published() {
 fn s2_nobody_gets_out_of_a_sandbox_through_the_supervisor() {
     let Some(ground) = Ground::new() else { return };
     let program = ground.c_program();
-    let output = supervised(&program).arg(ground.mount()).arg("shut-in").output().unwrap();
-    if output.status.code() == Some(77) {
-        return eprintln!("not shown: it takes Landlock");
+    for engine in ENGINES {
+        let output = supervised(engine, &program).arg(ground.mount()).arg("shut-in").output().unwrap();
+        if output.status.code() == Some(77) {
+            return eprintln!("not shown: it takes Landlock");
+        }
+        let seen = (output.status.code(), &output.stdout[..]);
+        assert_eq!(seen, (Some(0), &b"nobody got out\n"[..]), "{engine}: {}", text(&output));
+        // Who was never inside goes on.
+        let both = format!("'{0}' '{1}' shut-in && '{0}' '{1}' publish", program.display(), ground.mount().display());
+        let output = supervised(engine, Path::new("sh")).args(["-c", &both]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{engine}: {}", text(&output));
     }
-    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"nobody got out\n"[..]), "{}", text(&output));
-    // Who was never inside goes on.
-    let both = format!("'{0}' '{1}' shut-in && '{0}' '{1}' publish", program.display(), ground.mount().display());
-    let output = supervised(Path::new("sh")).args(["-c", &both]).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     ground.assert_empty();
 }
 
 /// `tmpshim run` of something that makes directories called `tracked…`.
-fn tracking(ground: &Ground, program: &Path, state: &Path, flags: &[&str]) -> Command {
+fn tracking(engine: &str, ground: &Ground, program: &Path, state: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new(TMPSHIM);
-    command.args(["run", "--engine", "notify", "--track", "*/tracked*", "--state-dir"]).arg(state).args(flags);
+    command.args(["run", "--engine", engine, "--track", "*/tracked*", "--state-dir"]).arg(state).args(flags);
     command.arg("--").arg(program).arg(ground.mount()).env_remove("LD_PRELOAD");
     command
 }
@@ -370,13 +397,15 @@ fn d1_a_static_programs_directory_is_tracked_and_goes_as_the_settings_say() {
         (&["--skip-programs", "program"], "0", &["file"]),
         (&["--without-wait-killable"], "0", &[]),
     ] {
-        let output = tracking(&ground, &program, &state, flags).args(["make", status]).output().unwrap();
-        assert_eq!(output.status.code(), status.parse().ok(), "{}", text(&output));
-        let made = ground.mount().join("tracked");
-        let there = if made.exists() { names(&made) } else { Vec::new() };
-        assert_eq!(there, left, "{flags:?} {status}");
-        let _ = fs::remove_dir_all(&made);
-        assert_eq!(names(&state), Vec::<String>::new());
+        for engine in ENGINES {
+            let output = tracking(engine, &ground, &program, &state, flags).args(["make", status]).output().unwrap();
+            assert_eq!(output.status.code(), status.parse().ok(), "{engine}: {}", text(&output));
+            let made = ground.mount().join("tracked");
+            let there = if made.exists() { names(&made) } else { Vec::new() };
+            assert_eq!(there, left, "{engine} {flags:?} {status}");
+            let _ = fs::remove_dir_all(&made);
+            assert_eq!(names(&state), Vec::<String>::new());
+        }
     }
     ground.assert_empty();
 }
@@ -386,22 +415,24 @@ fn d3_the_last_one_out_removes_what_a_static_program_made() {
     let Some(ground) = Ground::new() else { return };
     let program = ground.c_program();
     let state = ground.path("state");
-    let mut command = tracking(&ground, &program, &state, &[]);
-    let mut child = command.arg("master").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
-    assert_eq!(line, "worker's is gone\n");
-    let input = child.stdin.take();
-    assert!(child.wait().unwrap().success());
-    assert_eq!(names(&ground.mount()), ["tracked-master"]);
-    drop(input);
-    line.clear();
-    output.read_line(&mut line).unwrap();
-    assert_eq!(line, "still there\n");
-    eventually("nobody is left", || supervisors(&program) == 0);
-    assert_eq!(names(&state), Vec::<String>::new());
-    ground.assert_empty();
+    for engine in ENGINES {
+        let mut command = tracking(engine, &ground, &program, &state, &[]);
+        let mut child = command.arg("master").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, "worker's is gone\n");
+        let input = child.stdin.take();
+        assert!(child.wait().unwrap().success());
+        assert_eq!(names(&ground.mount()), ["tracked-master"]);
+        drop(input);
+        line.clear();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, "still there\n");
+        eventually("nobody is left", || supervisors(&program) == 0);
+        assert_eq!(names(&state), Vec::<String>::new());
+        ground.assert_empty();
+    }
 }
 
 #[test]
@@ -409,30 +440,32 @@ fn d5_behind_a_killed_supervisor_nothing_goes_before_its_last_user() {
     let Some(ground) = Ground::new() else { return };
     let program = ground.c_program();
     let state = ground.path("state");
-    let mut command = tracking(&ground, &program, &state, &[]);
-    let mut child = command.arg("master").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
-    let overseer = only_child(child.id());
-    // SAFETY: kill(2) touches no memory; neither has been waited for.
-    let killed = unsafe { libc::kill(child.id() as i32, libc::SIGSTOP) | libc::kill(overseer, libc::SIGKILL) };
-    assert_eq!(killed, 0);
-    let input = child.stdin.take();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let sweep = || Command::new(TMPSHIM).args(["sweep", "--state-dir"]).arg(&state).output().unwrap();
-    assert!(sweep().status.success());
-    assert_eq!(names(&ground.mount()), ["tracked-master"], "its maker's child lives");
-    drop(input);
-    line.clear();
-    output.read_line(&mut line).unwrap();
-    assert_eq!(line, "still there\n");
-    eventually("it is swept", || {
+    for engine in ENGINES {
+        let mut command = tracking(engine, &ground, &program, &state, &[]);
+        let mut child = command.arg("master").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let overseer = only_child(child.id());
+        // SAFETY: kill(2) touches no memory; neither has been waited for.
+        let killed = unsafe { libc::kill(child.id() as i32, libc::SIGSTOP) | libc::kill(overseer, libc::SIGKILL) };
+        assert_eq!(killed, 0);
+        let input = child.stdin.take();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let sweep = || Command::new(TMPSHIM).args(["sweep", "--state-dir"]).arg(&state).output().unwrap();
         assert!(sweep().status.success());
-        names(&state).is_empty()
-    });
-    ground.assert_empty();
+        assert_eq!(names(&ground.mount()), ["tracked-master"], "its maker's child lives");
+        drop(input);
+        line.clear();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, "still there\n");
+        eventually("it is swept", || {
+            assert!(sweep().status.success());
+            names(&state).is_empty()
+        });
+        ground.assert_empty();
+    }
 }
 
 fn only_child(process: u32) -> i32 {
@@ -465,24 +498,27 @@ fn denied(ground: &Ground, program: &Path, calls: &[(libc::c_long, i32)], comman
 fn s4_in_a_sandbox_like_dockers_it_works() {
     let Some(ground) = Ground::new() else { return };
     let program = ground.c_program();
-    let run = [TMPSHIM, "run", "--engine", "notify", "--"];
     let old = [(libc::SYS_process_vm_readv, libc::EPERM), (libc::SYS_unshare, libc::EPERM)];
     let new = [(libc::SYS_unshare, libc::EPERM), (libc::SYS_setns, libc::EPERM), (libc::SYS_ptrace, libc::EPERM)];
-    for calls in [&old[..], &new, &[(libc::SYS_pidfd_open, libc::EPERM)]] {
+    let none = [(libc::SYS_pidfd_open, libc::EPERM)];
+    // A tracer needs ptrace, of course.
+    let notified = [&old[..], &new, &none].map(|calls| ("notify", calls));
+    for (engine, calls) in notified.into_iter().chain([&old[..], &new[..2], &none].map(|calls| ("trace", calls))) {
+        let run = [TMPSHIM, "run", "--engine", engine, "--"];
         for what in ["doors", "publish", "storm", "as-somebody", "in-another-root"] {
             let mut command = denied(&ground, &program, calls, &run);
             if what == "as-somebody" {
                 fs::create_dir(ground.mount().join("closed")).unwrap();
             }
             let output = command.arg(&program).arg(ground.mount()).arg(what).output().unwrap();
-            assert_eq!(output.status.code(), Some(0), "{what} {calls:?}: {}", text(&output));
+            assert_eq!(output.status.code(), Some(0), "{engine} {what} {calls:?}: {}", text(&output));
             let _ = fs::remove_dir(ground.mount().join("closed"));
             ground.assert_empty();
         }
     }
-    let run = [&run[..4], &["--track", "*/tracked*", "--"]].concat();
-    for calls in [(libc::SYS_pidfd_open, libc::EPERM), (libc::SYS_pidfd_open, libc::EMFILE)] {
-        let mut command = denied(&ground, &program, &[calls], &run);
+    for (engine, errno) in ENGINES.iter().flat_map(|engine| [(engine, libc::EPERM), (engine, libc::EMFILE)]) {
+        let run = [TMPSHIM, "run", "--engine", engine, "--track", "*/tracked*", "--"];
+        let mut command = denied(&ground, &program, &[(libc::SYS_pidfd_open, errno)], &run);
         let mut child = command
             .arg(&program)
             .arg(ground.mount())
@@ -494,7 +530,7 @@ fn s4_in_a_sandbox_like_dockers_it_works() {
         let mut said = String::new();
         drop(child.stdin.take());
         child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-        assert_eq!((said.as_str(), child.wait().unwrap().code()), ("there\n", Some(0)));
+        assert_eq!((said.as_str(), child.wait().unwrap().code()), ("there\n", Some(0)), "{engine}");
         ground.assert_empty();
     }
     assert_eq!(supervisors(&program), 0);

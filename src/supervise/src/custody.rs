@@ -22,6 +22,7 @@ pub(crate) struct Custody {
     pub(crate) tracker: &'static Tracker,
     pub(crate) makers: Makers,
     orphans: Mutex<Vec<Orphan>>,
+    has_stood_in: AtomicBool,
     has_kept: AtomicBool,
     over: AtomicBool,
     cleans: AtomicBool,
@@ -69,6 +70,7 @@ impl Custody {
             tracker: &TRACKER,
             makers: Makers::new(clean)?,
             orphans: Mutex::default(),
+            has_stood_in: AtomicBool::new(false),
             has_kept: AtomicBool::new(false),
             over: AtomicBool::new(false),
             cleans: AtomicBool::new(true),
@@ -111,12 +113,18 @@ impl Custody {
         self.is_logged().then(|| (process(), target.program()))
     }
 
-    /// `path` in the program's own words.
-    pub(crate) fn say(&self, said: Said, path: &[u8], speaker: Option<Speaker>) {
+    /// Before the program learns of it.
+    pub(crate) fn note(&self, said: Said) {
+        if matches!(said, Said::StoodIn(_)) {
+            self.has_stood_in.store(true, Ordering::Relaxed);
+        }
         if matches!(said, Said::StoodIn(Made::Kept)) && !self.has_kept.swap(true, Ordering::Relaxed) {
             self.makers.wake();
         }
-        let Some((process, program)) = speaker else { return };
+    }
+
+    /// Writes it to the log, which may have to be waited for. `path` in the program's own words.
+    pub(crate) fn say(&self, said: Said, path: &[u8], (process, program): Speaker) {
         let event = match said {
             Said::StoodIn(made) => Event::StoodIn { path, made },
             Said::CouldNotStandIn(error) => Event::CouldNotStandIn { path, error },
@@ -124,6 +132,11 @@ impl Custody {
             Said::CouldNotPublish(error) => Event::CouldNotPublish { path, error },
         };
         event.write(self.settings.log, process, &program);
+    }
+
+    /// Whether there may be files that stand in.
+    pub(crate) fn has_stood_in(&self) -> bool {
+        self.has_stood_in.load(Ordering::Relaxed)
     }
 
     pub(crate) fn has_kept_files(&self) -> bool {
@@ -145,6 +158,8 @@ impl Custody {
         self.over.store(true, Ordering::Release);
         self.makers.wake();
         let _ = watching.join();
+        // Of those that have died last, that thread may not have heard.
+        self.settle_orphans();
         // Directories were seen to.
         self.tracker.clean_up(Cleanup::Off, Ending::Signal, false);
     }

@@ -116,7 +116,7 @@ pub(crate) fn has(capability: CapabilitySet) -> bool {
 }
 
 /// An exit status that is no errno.
-const NO_THREAD: i32 = 255;
+pub(crate) const NO_THREAD: i32 = 255;
 
 /// Whether a supervisor of ours is above already.
 pub fn is_supervised() -> bool {

@@ -352,6 +352,9 @@ impl Supervisor {
     pub(crate) fn respond(&self, id: u64, target: &Target, outcome: Outcome) -> Option<Interrupted> {
         // Once it is answered, it may end, and nobody knows its name any more.
         let speaker = outcome.said.as_ref().and_then(|_| self.custody.speaker(target));
+        if let Some((said, _)) = &outcome.said {
+            self.custody.note(*said);
+        }
         let mut interrupted = None;
         match outcome.answer {
             Answer::Native => self.listener.let_go(id),
@@ -371,7 +374,7 @@ impl Supervisor {
                 }
             },
         }
-        if let Some((said, path)) = outcome.said {
+        if let Some(((said, path), speaker)) = outcome.said.zip(speaker) {
             self.custody.say(said, &path, speaker);
         }
         interrupted

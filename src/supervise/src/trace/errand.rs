@@ -30,8 +30,9 @@ impl Work {
             Some(Call::Open(open)) if custody.settings.tmpfile == Tmpfile::Always && plan::is_valid(open.flags) => {
                 (Interest::Replace, work(Call::Open(open), None))
             }
-            // The kernel would link a file that keeps a hidden name, and leave that (T6).
-            Some(call @ Call::Link(_)) if custody.has_kept_files() => (Interest::Replace, work(call, None)),
+            // The kernel could link a file that keeps a hidden name, ours or its server's: it would leave that one (T6), and
+            // on FUSE readers would see an old size.
+            Some(call @ Call::Link(_)) if custody.has_stood_in() => (Interest::Replace, work(call, None)),
             Some(call @ (Call::Open(_) | Call::Link(_))) => (Interest::Try, work(call, None)),
             Some(call @ Call::Directory(directory)) => {
                 let target = Target::elsewhere(thread);

@@ -24,7 +24,7 @@ pub(crate) enum State {
     Waiting { before: bool },
     /// A call of ours in the place of its own, which is seen this many times more.
     Mapping { what: Memory, more: u8 },
-    /// An errand, with all its signals blocked.
+    /// An errand, while its signals wait.
     Inside,
 }
 
@@ -115,7 +115,7 @@ pub(crate) enum Action {
     Look,
     /// See what it has: [`Event::Found`].
     Find,
-    /// It maps memory, all its signals blocked.
+    /// It maps memory, while its signals wait.
     Map(Memory),
     /// That has ended: [`Event::Found`].
     Mapped(Memory),

@@ -18,7 +18,9 @@ mod probe;
 mod ptrace;
 mod registers;
 mod serve;
+mod signals;
 mod space;
+mod speech;
 mod tracer;
 mod wait;
 

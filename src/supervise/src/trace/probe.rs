@@ -10,12 +10,12 @@ use super::ptrace;
 use super::registers::Registers;
 use super::wait::{Why, why};
 use crate::filter::TRACE_MARK;
-use crate::install::{Refusal, costs_new_privileges, has, is_supervised, seccomp};
+use crate::install::{NO_THREAD, Refusal, costs_new_privileges, has, is_supervised, seccomp};
 use crate::last_errno;
 use crate::listener::socket_pair;
 
-/// An exit status that is no errno of seccomp's.
-const NO_ANSWER: i32 = 255;
+/// An exit status that is no errno, and not [`NO_THREAD`].
+const NO_ANSWER: i32 = 254;
 
 /// Tries everything with a process that ends at once.
 ///
@@ -30,17 +30,23 @@ pub fn probe(filter: &[sock_filter]) -> Result<(), Refusal> {
     let child = unsafe { libc::fork() };
     if child == 0 {
         drop(theirs);
+        // As long as nobody traces it: a thread would have to be seen to.
+        let has_threads = std::thread::Builder::new().spawn(|| {}).is_ok_and(|thread| thread.join().is_ok());
+        let _ = rustix::io::write(&ours, &[0]);
         // Until it is seized, or its parent is gone.
         let _ = rustix::io::read(&ours, &mut [0u8; 1]);
         let status = match install(filter) {
             Err(error) => error.raw_os_error(),
-            Ok(()) if is_supervised() => 0,
-            Ok(()) => NO_ANSWER,
+            Ok(()) if !is_supervised() => NO_ANSWER,
+            Ok(()) if !has_threads => NO_THREAD,
+            Ok(()) => 0,
         };
         // SAFETY: ends the process and nothing else.
         unsafe { libc::_exit(status) };
     }
     let Ok(child) = u32::try_from(child) else { return Err(Refusal::Full) };
+    drop(ours);
+    let _ = rustix::io::read(&theirs, &mut [0u8; 1]);
     let seized = ptrace::seize(child);
     drop(theirs);
     let mut seen = Seen::default();
@@ -112,6 +118,7 @@ impl Seen {
         match status {
             0 if self.twice || !self.end => Err(Refusal::TooOld),
             0 => Ok(()),
+            NO_THREAD => Err(Refusal::Threads),
             NO_ANSWER if self.call => Err(Refusal::TooOld),
             NO_ANSWER => Err(Refusal::Traced),
             libc::EPERM | libc::EACCES => Err(Refusal::Forbidden),
@@ -152,6 +159,7 @@ mod tests {
         assert_eq!(seen.judge(0), Ok(()));
         assert_eq!(Seen { twice: true, ..seen }.judge(0), Err(Refusal::TooOld));
         assert_eq!(Seen::default().judge(NO_ANSWER), Err(Refusal::Traced));
+        assert_eq!(seen.judge(NO_THREAD), Err(Refusal::Threads));
         assert_eq!(Seen::default().judge(libc::EPERM), Err(Refusal::Forbidden));
         assert_eq!(Seen::default().judge(libc::ENOSYS), Err(Refusal::Missing));
     }

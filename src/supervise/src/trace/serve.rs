@@ -72,7 +72,12 @@ fn announce(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {
         ticket.announce();
     }
     visit.tickets.push(Announced { ticket: Some(ticket), path });
-    Some(visit.tickets.len() as i64 - 1)
+    let number = visit.tickets.len() as i64 - 1;
+    if matches!(entry, Entry::File { mode: Some(_) }) {
+        // A program may make them faster than they are looked through once a second.
+        tracer.custody.makers.wake();
+    }
+    Some(number)
 }
 
 fn confirm(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {

@@ -23,8 +23,9 @@ use super::machine::{Action, Event, Interest, Memory, Room, State, step};
 use super::ptrace;
 use super::registers::{Native, Registers};
 use super::space::{self, Shared, Space, Stacks};
+use super::speech::Speech;
 use super::wait::{self, End, Ended, Stop, Why};
-use super::{memory, serve};
+use super::{memory, serve, signals};
 use crate::call::{Call, call_by};
 use crate::custody::Custody;
 use crate::filter::{ARCHITECTURES, TRACE_MARK};
@@ -37,6 +38,7 @@ pub struct Tracer {
     main: u32,
     pub(super) custody: Arc<Custody>,
     watching: JoinHandle<()>,
+    speech: Speech,
     image: Image,
     pub(super) survey: Survey,
     threads: HashMap<u32, Thread>,
@@ -109,12 +111,14 @@ impl Tracer {
         let main = program.as_raw_nonzero().get().cast_unsigned();
         let image = Image::parse(parasite).map_err(|_| Errno::NOEXEC)?;
         let custody = Custody::new(settings, clean)?;
-        ptrace::seize(main)?;
         let watching = custody.start().map_err(|_| Errno::AGAIN)?;
+        let speech = Speech::start(&custody).map_err(|_| Errno::AGAIN)?;
+        ptrace::seize(main)?;
         Ok(Self {
             main,
             custody,
             watching,
+            speech,
             image,
             survey: Survey::new(),
             threads: HashMap::from([(main, Thread::default())]),
@@ -152,6 +156,7 @@ impl Tracer {
 
     /// Nobody is left: removes what is left, directories only if `cleanup` says so.
     pub fn end(self, cleanup: Cleanup) {
+        self.speech.end();
         self.custody.end(cleanup, self.watching);
     }
 
@@ -222,8 +227,19 @@ impl Tracer {
             let thread = self.threads.entry(id).or_default();
             let (state, action) = step(thread.state, event);
             thread.state = state;
-            // Whatever is refused is so because the thread is dead, and its end on its way.
-            next = self.perform(id, action).unwrap_or_default();
+            next = match self.perform(id, action) {
+                Ok(next) => next,
+                // It is dead, and its end on its way.
+                Err(Errno::SRCH) => None,
+                // Nothing that a kernel is known to refuse; but whatever it is, nobody must hang for it.
+                Err(_) => {
+                    self.threads.entry(id).or_default().state = State::Running;
+                    if self.give_back(id, None).is_err() {
+                        let _ = ptrace::resume(id, 0);
+                    }
+                    None
+                }
+            };
         }
     }
 
@@ -360,8 +376,9 @@ impl Tracer {
         ptrace::end_with_us(id, true)?;
         visit.is_torn = true;
         if visit.mask.is_none() {
-            visit.mask = Some(ptrace::signal_mask(id)?);
-            ptrace::set_signal_mask(id, u64::MAX)?;
+            let mask = ptrace::signal_mask(id)?;
+            visit.mask = Some(mask);
+            ptrace::set_signal_mask(id, signals::waiting(id, mask))?;
         }
         ptrace::set_registers(id, &visit.registers.mapping(length, protection))?;
         ptrace::resume_to_call(id, 0)
@@ -406,8 +423,9 @@ impl Tracer {
         let frame = space::frame(stacks, visit.stack.ok_or(Errno::SRCH)?);
         ptrace::set_registers(id, &visit.registers.visiting(code + self.image.entry(), frame))?;
         if visit.mask.is_none() {
-            visit.mask = Some(ptrace::signal_mask(id)?);
-            ptrace::set_signal_mask(id, u64::MAX)?;
+            let mask = ptrace::signal_mask(id)?;
+            visit.mask = Some(mask);
+            ptrace::set_signal_mask(id, signals::waiting(id, mask))?;
         }
         if visit.is_torn {
             ptrace::end_with_us(id, false)?;
@@ -428,11 +446,15 @@ impl Tracer {
         let custody = Arc::clone(&self.custody);
         let visit = self.visit(id).ok_or(Errno::SRCH)?;
         let result = answer.map_or(-i64::from(libc::EIO), |answer| answer.result);
-        let said = answer.and_then(|answer| visit.work.said(&answer)).map(|(said, address)| {
-            let is_logged = custody.is_logged();
-            let path = is_logged.then(|| path(id, address)).flatten().unwrap_or_default();
-            (said, path, Target::elsewhere(id).filter(|_| is_logged).and_then(|target| custody.speaker(&target)))
+        let said = answer.and_then(|answer| visit.work.said(&answer));
+        // While it is there to be asked.
+        let line = said.filter(|_| custody.is_logged()).and_then(|(said, address)| {
+            let speaker = custody.speaker(&Target::elsewhere(id)?)?;
+            Some((said, path(id, address).unwrap_or_default(), speaker))
         });
+        if let Some((said, _)) = said {
+            custody.note(said);
+        }
         if let Some(mask) = visit.mask {
             ptrace::set_signal_mask(id, mask)?;
         }
@@ -447,8 +469,8 @@ impl Tracer {
         }
         self.forget_visit(id);
         self.go_on(id, 0)?;
-        if let Some((said, path, speaker)) = said {
-            custody.say(said, &path, speaker);
+        if let Some(line) = line {
+            self.speech.say(line);
         }
         Ok(())
     }
@@ -456,34 +478,31 @@ impl Tracer {
     /// It gets the kernel's own answer.
     fn give_up(&mut self, id: u32) -> Result<(), Errno> {
         let visit = self.visit(id).ok_or(Errno::SRCH)?;
-        let registers = visit.registers;
-        let (native, mask, is_torn) = (visit.native, visit.mask, visit.is_torn);
-        match native {
-            Some(result) => ptrace::set_registers(id, &registers.answered(result))?,
+        let registers = match visit.native {
+            Some(result) => Some(visit.registers.answered(result)),
             // Its call was skipped to map memory in its place.
-            None if is_torn => {
-                ptrace::set_registers(id, &registers.again())?;
-                if let Some(thread) = self.threads.get_mut(&id) {
-                    thread.passes = true;
-                }
-            }
-            None => {}
+            None => visit.is_torn.then(|| visit.registers.again()),
+        };
+        let is_skipped = visit.native.is_none() && visit.is_torn;
+        if let Some(thread) = self.threads.get_mut(&id).filter(|_| is_skipped) {
+            thread.passes = true;
         }
-        if let Some(mask) = mask {
-            ptrace::set_signal_mask(id, mask)?;
-        }
-        if is_torn {
-            ptrace::end_with_us(id, false)?;
-        }
-        self.forget_visit(id);
-        self.go_on(id, 0)
+        self.give_back(id, registers)
     }
 
     /// It makes its call once more, from the beginning.
     fn try_again(&mut self, id: u32) -> Result<(), Errno> {
+        let registers = self.visit(id).ok_or(Errno::SRCH)?.registers.again();
+        self.give_back(id, Some(registers))
+    }
+
+    /// It gets everything back without having been inside, and goes on.
+    fn give_back(&mut self, id: u32, registers: Option<Native>) -> Result<(), Errno> {
         let visit = self.visit(id).ok_or(Errno::SRCH)?;
-        let (registers, mask, is_torn) = (visit.registers, visit.mask, visit.is_torn);
-        ptrace::set_registers(id, &registers.again())?;
+        let (mask, is_torn) = (visit.mask, visit.is_torn);
+        if let Some(registers) = registers {
+            ptrace::set_registers(id, &registers)?;
+        }
         if let Some(mask) = mask {
             ptrace::set_signal_mask(id, mask)?;
         }
