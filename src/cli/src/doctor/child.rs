@@ -6,7 +6,7 @@
 //! stays until the server answers, removes the name, and ends.
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -214,15 +214,20 @@ fn give_up(child: Pid) -> String {
 
 /// How it ended, if it does so in this time.
 fn ended(child: Pid, patience: Duration) -> Option<WaitStatus> {
+    let ended = || waitpid(Some(child), WaitOptions::NOHANG).ok().flatten().map(|(_, status)| status);
     if let Ok(end) = pidfd_open(child, PidfdFlags::empty()) {
-        wait_for(&end, patience);
+        wait(end.as_fd(), patience);
+        return ended();
     }
-    // Without a descriptor (before Linux 5.3) the process has ended, or is about to: it has closed its pipe.
-    waitpid(Some(child), WaitOptions::NOHANG).ok().flatten().map(|(_, status)| status)
-}
-
-fn wait_for(end: &OwnedFd, patience: Duration) {
-    wait(end.as_fd(), patience);
+    // Before Linux 5.3.
+    let deadline = Instant::now() + patience;
+    loop {
+        let status = ended();
+        if status.is_some() || Instant::now() >= deadline {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Whether there is something to read in this time.
