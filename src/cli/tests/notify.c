@@ -217,6 +217,23 @@ static void deny(char **arguments)
     CHECK(!"executed");
 }
 
+/* A filter of its own that wants a tracer, which it has not: the kernel says ENOSYS, whoever else traces it. */
+static void own_filter(const char *directory)
+{
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE | 7),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = { sizeof program / sizeof *program, program };
+    CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+    CHECK(syscall(SYS_getppid) == -1 && errno == ENOSYS);
+    use(open(directory, O_TMPFILE | O_RDWR, 0600), 0, 0600);
+    CHECK(syscall(SYS_getppid) == -1 && errno == ENOSYS);
+}
+
 int main(int count, char **arguments)
 {
     const char *directory = arguments[1], *what = arguments[2];
@@ -238,6 +255,8 @@ int main(int count, char **arguments)
         return atoi(arguments[3]);
     } else if (!strcmp(what, "shut-in")) {
         shut_in(directory);
+    } else if (!strcmp(what, "own-filter")) {
+        own_filter(directory);
     } else if (!strcmp(what, "made")) {
         char path[4096];
         snprintf(path, sizeof path, "%s/tracked/file", directory);

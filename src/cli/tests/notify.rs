@@ -366,6 +366,22 @@ fn s2_nobody_gets_out_of_a_sandbox_through_the_supervisor() {
     ground.assert_empty();
 }
 
+#[test]
+fn s1_a_programs_own_filter_is_not_taken_for_ours() {
+    let Some(ground) = Ground::new() else { return };
+    let program = ground.c_program();
+    let memory = Path::new("/dev/shm");
+    for mut command in with_and_without(&program) {
+        let output = command.arg(memory).arg("own-filter").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    }
+    for engine in ENGINES {
+        let output = supervised(engine, &program).arg(ground.mount()).arg("own-filter").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{engine}: {}", text(&output));
+    }
+    ground.assert_empty();
+}
+
 /// `tmpshim run` of something that makes directories called `tracked…`.
 fn tracking(engine: &str, ground: &Ground, program: &Path, state: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new(TMPSHIM);

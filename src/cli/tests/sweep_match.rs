@@ -869,9 +869,9 @@ fn d6_an_attacker_who_swaps_directories_links_and_mounts_leads_it_nowhere() {
         for name in ["file", "deep/file", "deep/deeper/file"] {
             assert_eq!(fs::read_to_string(canary.join(name)).unwrap(), "kept", "after {removed} removals");
         }
-        // The sweep had something to do, while the attack went on.
+        // The sweep had something to do, while the attack went on: on a busy machine not as often as on a quiet one.
         let swaps = swaps.load(Ordering::Relaxed);
-        assert!(removed >= 60 && swaps > 100, "{removed} removed, {swaps} swaps");
+        assert!(removed >= 10 && swaps > 100, "{removed} removed, {swaps} swaps");
         for name in site.names() {
             let path = site.piled(&name);
             let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));

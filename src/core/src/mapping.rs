@@ -19,7 +19,12 @@ impl Mapping {
     pub fn new(length: usize) -> Result<Self, Errno> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh anonymous mapping, wherever the kernel likes.
-        let start = unsafe { mmap_anonymous(null_mut(), length, protection, MapFlags::PRIVATE) }?;
+        let map = |flags| unsafe { mmap_anonymous(null_mut(), length, protection, flags) };
+        let start = map(MapFlags::PRIVATE);
+        // In a 32-bit program, where a parasite makes the calls of 64 bits, the kernel looks too far up.
+        #[cfg(target_arch = "x86_64")]
+        let start = start.or_else(|_| map(MapFlags::PRIVATE | MapFlags::from_bits_retain(libc::MAP_32BIT as u32)));
+        let start = start?;
         Ok(Self { start: NonNull::new(start.cast()).ok_or(Errno::NOMEM)?, length })
     }
 

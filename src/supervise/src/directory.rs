@@ -31,8 +31,9 @@ use crate::custody::Custody;
 use crate::supervisor::{Answer, Outcome};
 use crate::target::{Start, Target, path};
 
-/// How often it is looked whether a file that keeps its name (T6) is still open.
-const FILES: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// How often it is looked whether a file that keeps its name (T6) is still open, and whether a process has ended of which
+/// nobody is told.
+const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Who makes a directory that is to be tracked.
 pub(crate) struct Maker {
@@ -169,7 +170,8 @@ pub(crate) struct Made {
 #[derive(Debug)]
 struct Waiting {
     process: u32,
-    end: OwnedFd,
+    /// Nothing where there are no such descriptors, before Linux 5.3.
+    end: Option<OwnedFd>,
     made: Vec<Made>,
     /// So many that it is worth looking for those that the program has removed itself.
     many: usize,
@@ -251,9 +253,16 @@ impl Watch<'_> {
                 return self.for_the_end;
             }
             let mut watched = vec![PollFd::new(&makers.wake, PollFlags::IN)];
-            watched.extend(self.waiting.iter().map(|waiting| PollFd::new(&waiting.end, PollFlags::IN)));
-            let _ = poll(&mut watched, custody.has_kept_files().then_some(&FILES));
-            let ended: Vec<bool> = watched.iter().skip(1).map(|end| !end.revents().is_empty()).collect();
+            let ends = self.waiting.iter().filter_map(|waiting| waiting.end.as_ref());
+            watched.extend(ends.map(|end| PollFd::new(end, PollFlags::IN)));
+            let looks = custody.has_kept_files() || self.waiting.iter().any(|waiting| waiting.end.is_none());
+            let _ = poll(&mut watched, looks.then_some(&LOOK));
+            let mut seen = watched.iter().skip(1).map(|end| !end.revents().is_empty());
+            let has_ended = |waiting: &Waiting| match waiting.end {
+                Some(_) => seen.next() == Some(true),
+                None => kin::status(waiting.process).is_none_or(|status| status.is_zombie),
+            };
+            let ended: Vec<bool> = self.waiting.iter().map(has_ended).collect();
             drop(watched);
             let _ = rustix::io::read(&makers.wake, &mut [0u8; 8]);
             custody.settle_orphans();
@@ -272,10 +281,10 @@ impl Watch<'_> {
         }
         // Under that number there may be another by now, which was started later and so counts as well.
         match Pid::from_raw(process.cast_signed()).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
-            Some(Ok(end)) => self.waiting.push(Waiting { process, end, made: vec![made], many: 64 }),
             Some(Err(Errno::SRCH)) => return Some(made),
+            Some(end) => self.waiting.push(Waiting { process, end: end.ok(), made: vec![made], many: 64 }),
             // Its end cannot be seen, but that of the family can.
-            _ => self.for_the_end.push(made),
+            None => self.for_the_end.push(made),
         }
         None
     }
