@@ -1,9 +1,12 @@
 //! What a parasite asks of the tracer: the journal's work.
 
 use std::ffi::CString;
+use std::sync::Arc;
 
+use tmpshim_core::glob::any_matches;
 use tmpshim_core::identity::Identity;
 use tmpshim_core::journal::Entry;
+use tmpshim_core::name::{Kind, mark};
 use tmpshim_core::parasite::{Announcement, Confirmation, NO_MODE, Place, Trap};
 
 use super::memory;
@@ -60,13 +63,17 @@ fn announce(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {
         return None;
     }
     let path = CString::new(path).ok()?;
+    let custody = Arc::clone(&tracer.custody);
+    let tracker = custody.tracker;
+    let visit = tracer.visit(thread).filter(|visit| visit.tickets.len() < TICKETS)?;
+    // What is noted is removed with our rights, and the program may have written the message itself: so nothing but what a
+    // parasite makes.
+    let is_tracked = || visit.work.maker.is_some() && any_matches(custody.settings.track, path.to_bytes());
     let entry = match message.entry {
-        1 => Entry::File { mode: u32::try_from(message.mode).ok() },
-        2 => Entry::Directory,
+        1 if is_ours(name) => Entry::File { mode: u32::try_from(message.mode).ok() },
+        2 if is_ours(name) || !name.contains(&b'/') && is_tracked() => Entry::Directory,
         _ => return None,
     };
-    let tracker = tracer.custody.tracker;
-    let visit = tracer.visit(thread).filter(|visit| visit.tickets.len() < TICKETS)?;
     let ticket = tracker.reserve(path.to_bytes(), entry)?;
     if message.removable != 0 {
         ticket.announce();
@@ -80,6 +87,11 @@ fn announce(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {
     Some(number)
 }
 
+/// Whether it is a name that we give to files and directories.
+fn is_ours(name: &[u8]) -> bool {
+    !name.contains(&b'/') && mark(name).is_some_and(|mark| !mark.unlinked && mark.kind != Kind::Journal)
+}
+
 fn confirm(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {
     // SAFETY: numbers.
     let message: Confirmation = unsafe { read(thread, message) }?;
@@ -88,7 +100,7 @@ fn confirm(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {
     let announced = visit.tickets.get_mut(message.ticket as usize)?;
     announced.ticket.take()?.confirm(&identity);
     if let Some(maker) = &visit.work.maker {
-        let made = maker.has_made(announced.path.clone());
+        let made = maker.has_made(announced.path.clone()).as_it_says();
         tracer.custody.makers.add(made);
     }
     Some(0)
