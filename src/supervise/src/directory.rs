@@ -176,7 +176,7 @@ pub(crate) struct Made {
 
 impl Made {
     /// Only the program says so.
-    pub(crate) fn as_it_says(self) -> Self {
+    pub(crate) fn unproven(self) -> Self {
         Self { is_proven: false, ..self }
     }
 

@@ -100,7 +100,7 @@ fn confirm(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {
     let announced = visit.tickets.get_mut(message.ticket as usize)?;
     announced.ticket.take()?.confirm(&identity);
     if let Some(maker) = &visit.work.maker {
-        let made = maker.has_made(announced.path.clone()).as_it_says();
+        let made = maker.has_made(announced.path.clone()).unproven();
         tracer.custody.makers.add(made);
     }
     Some(0)
