@@ -194,9 +194,9 @@ fn s2_what_a_traced_program_claims_to_have_made_is_not_removed() {
     for (name, kind, status) in cases {
         let path = theirs.path().join(name);
         if kind == "file" {
-            fs::write(&path, "root's").unwrap()
+            fs::write(&path, "root's").unwrap();
         } else {
-            fs::create_dir(&path).unwrap()
+            fs::create_dir(&path).unwrap();
         }
         let mut run = Command::new(TMPSHIM);
         run.args(["run", "--engine", "trace", "--track", "tracked*", "--"]).args(user).arg(ground.path("claims"));
