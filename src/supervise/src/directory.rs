@@ -241,6 +241,8 @@ impl Watch<'_> {
         let custody = self.custody;
         let makers = &custody.makers;
         loop {
+            let is_over = custody.is_over();
+            custody.catch_up();
             let fresh = std::mem::take(&mut *makers.fresh.lock());
             let mut orphaned = Vec::new();
             for made in fresh {
@@ -248,7 +250,7 @@ impl Watch<'_> {
                 orphaned.extend(self.wait_for(made.maker.pid, made));
             }
             self.clean_unless_used(orphaned);
-            if custody.is_over() {
+            if is_over {
                 self.for_the_end.extend(self.waiting.into_iter().flat_map(|waiting| waiting.made));
                 return self.for_the_end;
             }
@@ -265,7 +267,6 @@ impl Watch<'_> {
             let ended: Vec<bool> = self.waiting.iter().map(has_ended).collect();
             drop(watched);
             let _ = rustix::io::read(&makers.wake, &mut [0u8; 8]);
-            custody.settle_orphans();
             custody.tracker.reclaim_files(64);
             let mut ended = ended.into_iter();
             let over: Vec<_> = self.waiting.extract_if(.., |_| ended.next() == Some(true)).collect();
