@@ -42,6 +42,8 @@ pub struct Tracer {
     image: Image,
     pub(super) survey: Survey,
     threads: HashMap<u32, Thread>,
+    /// Those that have stopped and were not seen to yet.
+    stopped: VecDeque<Stop>,
     stacks: Stacks,
     /// Threads that wait for memory or a stack.
     waiting: VecDeque<u32>,
@@ -123,6 +125,7 @@ impl Tracer {
             image,
             survey: Survey::new(),
             threads: HashMap::from([(main, Thread::default())]),
+            stopped: VecDeque::new(),
             stacks: Stacks::default(),
             waiting: VecDeque::new(),
             has_room: false,
@@ -137,20 +140,28 @@ impl Tracer {
             self.bury(ended);
         }
         loop {
-            while let Some(stop) = wait::stopped() {
+            while let Some(stop) = self.stopped.pop_front() {
                 if let Some(change) = self.handle(stop) {
                     return change;
                 }
             }
-            match wait::ended() {
-                Ended::One(thread, end) if thread == self.main => {
-                    self.ending = Some(thread);
-                    return Change::Ending(end);
+            // Each that has stopped has one turn, and those that have ended are seen to in between: the kernel tells of
+            // the youngest first, so that some which stop all the time would keep all others waiting.
+            self.stopped.extend(std::iter::from_fn(wait::stopped));
+            loop {
+                match wait::ended() {
+                    Ended::One(thread, end) if thread == self.main => {
+                        self.ending = Some(thread);
+                        return Change::Ending(end);
+                    }
+                    Ended::One(thread, _) => {
+                        self.stopped.retain(|stop| stop.thread != thread);
+                        self.bury(thread);
+                    }
+                    Ended::None if self.stopped.is_empty() => return Change::Quiet,
+                    Ended::Nobody if self.stopped.is_empty() => return Change::Alone,
+                    Ended::NotYet | Ended::None | Ended::Nobody => break,
                 }
-                Ended::One(thread, _) => self.bury(thread),
-                Ended::NotYet => {}
-                Ended::None => return Change::Quiet,
-                Ended::Nobody => return Change::Alone,
             }
         }
     }
