@@ -16,7 +16,9 @@ import sys
 import time
 
 SHIM, EMPTY, SHORTEST = "shim", "empty", "shortest"
-NATIVE, SUPERVISED, ALLOW, PROOT, STRACE = "native", "supervised", "a filter that allows everything", "proot", "strace -f"
+NATIVE, SUPERVISED, TRACED, ALLOW, PROOT, STRACE = (
+    "native", "supervised", "traced", "a filter that allows everything", "proot", "strace -f"
+)
 PRELOADS = ("LD_PRELOAD", "TMPSHIM")
 
 
@@ -134,8 +136,10 @@ class Bench:
         if not os.path.exists(program):
             self.skip("a static Go program under the supervisor", "no go here")
             return
-        run = [self.program("tmpshim"), "run", "--engine", "notify", "--", program]
-        lines = {NATIVE: [program], SUPERVISED: run, ALLOW: [self.program("allow"), program], PROOT: ["proot", program],
+        def run(engine):
+            return [self.program("tmpshim"), "run", "--engine", engine, "--", program]
+
+        lines = {NATIVE: [program], SUPERVISED: run("notify"), TRACED: run("trace"), ALLOW: [self.program("allow"), program], PROOT: ["proot", program],
                  STRACE: ["strace", "-f", "-o", "/dev/null", program]}
         children = {
             which: subprocess.Popen(line, env=self.environment(), text=True, bufsize=1, stdin=subprocess.PIPE,
@@ -155,6 +159,7 @@ class Bench:
                 sys.exit(f"bench: {' '.join(map(str, what))}: {answer or 'the program has ended'}")
             return answer
 
+        self.starts(run)
         self.calls(children, must)
         self.files(children, one, must)
         self.threads(must)
@@ -163,6 +168,16 @@ class Bench:
             if child.wait() != 0:
                 sys.exit(f"bench: {which}: status {child.returncode}")
 
+    def starts(self, run):
+        """How long a program takes that ends at once: most of it is what goes on before that begins."""
+        say("starts of a supervised program")
+        program = self.program("start")
+        lines = {NATIVE: [program], SUPERVISED: [*run("notify")[:-1], program], TRACED: [*run("trace")[:-1], program]}
+        raw = turns(101, list(lines), lambda which: self.timed(lines[which], env=self.environment()))
+        for which in (SUPERVISED, TRACED):
+            more = statistics.median(raw[which]) - statistics.median(raw[NATIVE])
+            self.row(f"milliseconds that a program's start and end take more, {which}", "number", more, None, {"ms": raw})
+
     def calls(self, children, must):
         """What is none of the supervisor's business."""
         for what, name, count in (("open", "ordinary open and close", 400), ("getppid", "getppid", 4000)):
@@ -170,9 +185,10 @@ class Bench:
             def batch(which, what=what, count=count):
                 return must(which, what, count // (10 if which in (PROOT, STRACE) else 1), "-")
 
-            raw = turns(501, [NATIVE, SUPERVISED, ALLOW], batch)
-            self.row(f"{name} in a static Go program, supervised, against native", "times", ratio(raw, SUPERVISED, NATIVE),
-                     1.05, {"ns": raw})
+            raw = turns(501, [NATIVE, SUPERVISED, TRACED, ALLOW], batch)
+            for which in (SUPERVISED, TRACED):
+                self.row(f"{name} in a static Go program, {which}, against native", "times", ratio(raw, which, NATIVE), 1.05,
+                         {"ns": raw})
             self.row(f"the same under {ALLOW}, against native", "times", ratio(raw, ALLOW, NATIVE), None, {"ns": raw})
             # Those take up to a hundred times as long.
             for which in (PROOT, STRACE):
@@ -192,20 +208,22 @@ class Bench:
         if PROOT in raw:
             self.row(f"{what}, supervised, against proot (µs: {note})", "times", ratio(raw, SUPERVISED, PROOT), 1 / 3,
                      {"ns": raw})
+            self.row(f"{what}, traced, against proot", "times", ratio(raw, TRACED, PROOT), None, {"ns": raw})
         else:
             self.skip(f"{what}, supervised, against proot", "no proot here")
-        self.row(f"{what}, supervised, against native", "times", ratio(raw, SUPERVISED, NATIVE), None, {"ns": raw})
-        what = ("O_TMPFILE open and close on bindfs in a static Go program, supervised, against a file made and unlinked by "
-                "hand, native")
+        for which in (SUPERVISED, TRACED):
+            self.row(f"{what}, {which}, against native", "times", ratio(raw, which, NATIVE), None, {"ns": raw})
+        what = "O_TMPFILE open and close on bindfs in a static Go program, {}, against a file made and unlinked by hand, native"
         if not os.path.isdir(self.bindfs):
-            self.skip(what, self.bindfs)
+            self.skip(what.format(SUPERVISED), self.bindfs)
         elif not isinstance(one(NATIVE, "tmpfile", 1, self.bindfs), str):
-            self.skip(what, "this bindfs has O_TMPFILE")
+            self.skip(what.format(SUPERVISED), "this bindfs has O_TMPFILE")
         else:
             say("O_TMPFILE in a supervised program, bindfs")
-            how = {NATIVE: "by-hand", SUPERVISED: "tmpfile"}
-            raw = turns(31, [NATIVE, SUPERVISED], lambda which: must(which, how[which], 200, self.bindfs))
-            self.row(what, "times", ratio(raw, SUPERVISED, NATIVE), None, {"ns": raw})
+            how = {NATIVE: "by-hand", SUPERVISED: "tmpfile", TRACED: "tmpfile"}
+            raw = turns(31, [NATIVE, SUPERVISED, TRACED], lambda which: must(which, how[which], 200, self.bindfs))
+            for which in (SUPERVISED, TRACED):
+                self.row(what.format(which), "times", ratio(raw, which, NATIVE), None, {"ns": raw})
 
     def threads(self, must):
         """Whether those who open at the same time wait for each other: the time of as many files."""
@@ -215,13 +233,18 @@ class Bench:
             ("bindfs with 2 ms for each file it creates", self.distant, 64, 0.25),
         )
         for name, top, count, goal in places:
-            what = f"O_TMPFILE opens by 8 threads of a supervised program, {name}, against 1 thread's as many"
-            if not os.path.isdir(top):
-                self.skip(what, self.bindfs)
-                continue
-            say(f"8 threads on {name}")
-            raw = turns(9, [1, 8], lambda threads, top=top, count=count: must(SUPERVISED, "tmpfile", count, top, threads))
-            self.row(what, "times", ratio(raw, 8, 1), goal, {"ns": raw})
+            for which in (SUPERVISED, TRACED):
+                what = f"O_TMPFILE opens by 8 threads of a {which} program, {name}, against 1 thread's as many"
+                if not os.path.isdir(top):
+                    self.skip(what, self.bindfs)
+                    continue
+                say(f"8 threads of a {which} program on {name}")
+
+                def batch(threads, which=which, top=top, count=count):
+                    return must(which, "tmpfile", count, top, threads)
+
+                raw = turns(9, [1, 8], batch)
+                self.row(what, "times", ratio(raw, 8, 1), goal, {"ns": raw})
 
     # Temporary directories.
 

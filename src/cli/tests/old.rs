@@ -175,38 +175,6 @@ fn s2_a_program_that_has_become_another_users_is_answered_by_a_tracer_without_ca
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[test]
-fn s2_what_a_traced_program_claims_to_have_made_is_not_removed() {
-    let Some(ground) = Ground::new() else { return };
-    let open_to_all = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    open_to_all(ground.directory.path(), 0o755);
-    open_to_all(&ground.path("backing"), 0o1777);
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/claims.c");
-    let built = Command::new("gcc").args(["-static", "-o"]).arg(ground.path("claims")).arg(source).status();
-    assert!(built.unwrap().success());
-    // On a filesystem of the kernel's own, which needs no generation: that cannot be known without a right to it.
-    let theirs = tempfile::Builder::new().prefix("tmpshim-claims-").tempdir_in("/dev/shm").unwrap();
-    open_to_all(theirs.path(), 0o755);
-    let user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"];
-    // What is root's is noted only under a name that is to be tracked, and then known not to be the maker's.
-    let cases = [("passwd", "file", 3), ("home", "directory", 3), ("tracked-by-root", "directory", 0)];
-    for (name, kind, status) in cases {
-        let path = theirs.path().join(name);
-        if kind == "file" {
-            fs::write(&path, "root's").unwrap();
-        } else {
-            fs::create_dir(&path).unwrap();
-        }
-        let mut run = Command::new(TMPSHIM);
-        run.args(["run", "--engine", "trace", "--track", "tracked*", "--"]).args(user).arg(ground.path("claims"));
-        run.arg(ground.path("mount")).arg(theirs.path()).args([name, kind]).env_remove("LD_PRELOAD");
-        let output = run.output().unwrap();
-        assert_eq!(output.status.code(), Some(status), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-        assert!(path.exists(), "{name} is gone");
-    }
-}
-
 #[test]
 fn s5_without_a_listener_notify_says_why() {
     if !is_root() {

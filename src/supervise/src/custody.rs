@@ -1,16 +1,19 @@
 //! What a supervisor or a tracer has made for programs and will have to remove, and what it says of that on the log.
 
+use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use tmpshim_core::event::Event;
+use tmpshim_core::identity::{self, Identity, Seen};
 use tmpshim_core::settings::{Cleanup, Log, Settings};
 use tmpshim_core::tmpfile::Made;
 use tmpshim_core::tracker::{Cleaned, Ending, Surroundings, Ticket, Tracker};
 
-use crate::directory::{Clean, Makers};
+use crate::directory::{Clean, Made as Directory, Makers};
 use crate::target::Target;
 
 /// The stack of a thread of ours, in bytes.
@@ -22,14 +25,43 @@ pub(crate) struct Custody {
     pub(crate) tracker: &'static Tracker,
     pub(crate) makers: Makers,
     orphans: Mutex<Vec<Orphan>>,
+    unchecked: Mutex<Vec<Unchecked>>,
     has_stood_in: AtomicBool,
     has_kept: AtomicBool,
     over: AtomicBool,
     cleans: AtomicBool,
 }
 
+/// Something that a program has announced by itself, out of its own memory, which may say anything: what is removed for
+/// it must belong to the user that it was.
+pub(crate) struct Claim {
+    /// The program's effective user, as `/proc` tells it.
+    pub(crate) user: u32,
+    pub(crate) path: CString,
+}
+
+impl Claim {
+    /// What is there, if that user could have made it. Root may remove what it likes, and so may we where we are no more
+    /// than that user.
+    fn holds(&self) -> Option<Seen> {
+        let is_equal = self.user == 0 || rustix::process::geteuid().as_raw() == self.user;
+        identity::at(CWD, &self.path).ok().filter(|seen| is_equal || seen.uid == self.user)
+    }
+}
+
 /// A ticket of somebody who is dead.
-struct Orphan(Ticket<'static>);
+struct Orphan(Ticket<'static>, Claim);
+
+/// Something that was made, by what its maker says.
+struct Unchecked {
+    claim: Claim,
+    made: Identity,
+    /// It is a directory, and this is to be known of it; and when it was begun, in nanoseconds since 1970.
+    directory: Option<(Directory, u64)>,
+}
+
+/// How much earlier than it was begun a directory may be: a server's clock is another one than ours.
+const SLACK: u64 = 3600 * 1_000_000_000;
 
 // SAFETY: what it points to is the tracker's own memory, which is never unmapped, and whose places change hands by atomic
 // words; it is used by one thread at a time.
@@ -70,6 +102,7 @@ impl Custody {
             tracker: &TRACKER,
             makers: Makers::new(clean)?,
             orphans: Mutex::default(),
+            unchecked: Mutex::default(),
             has_stood_in: AtomicBool::new(false),
             has_kept: AtomicBool::new(false),
             over: AtomicBool::new(false),
@@ -89,21 +122,45 @@ impl Custody {
     }
 
     /// Removes what was announced and not made, or not taken back, because whoever was at it is dead.
-    pub(crate) fn settle(&self, tickets: impl Iterator<Item = Ticket<'static>>) {
+    pub(crate) fn settle(&self, tickets: impl Iterator<Item = (Ticket<'static>, Claim)>) {
         let mut orphans = self.orphans.lock();
         let before = orphans.len();
-        orphans.extend(tickets.map(Orphan));
+        orphans.extend(tickets.map(|(ticket, claim)| Orphan(ticket, claim)));
         if orphans.len() > before {
             drop(orphans);
             self.makers.wake();
         }
     }
 
-    /// The same, now; a filesystem may hang.
-    pub(crate) fn settle_orphans(&self) {
+    /// What a program says that it has made is recorded, and looked at soon: whoever waits here for a filesystem would
+    /// hold up all of them. For a directory, what is to be known of it, and when it was begun.
+    pub(crate) fn check(&self, claim: Claim, made: Identity, directory: Option<(Directory, u64)>) {
+        self.unchecked.lock().push(Unchecked { claim, made, directory });
+        self.makers.wake();
+    }
+
+    /// Does both, now; a filesystem may hang.
+    pub(crate) fn catch_up(&self) {
+        let unchecked = std::mem::take(&mut *self.unchecked.lock());
+        for Unchecked { claim, made, directory } in unchecked {
+            let seen = claim.holds().filter(|seen| seen.identity.is_same_file(&made));
+            let path = claim.path.to_bytes();
+            match directory {
+                Some((directory, begun)) => {
+                    let is_new = |birth: u64| birth == 0 || birth.saturating_add(SLACK) >= begun;
+                    if seen.is_some_and(|seen| seen.is_directory() && is_new(seen.identity.birth)) {
+                        self.makers.add(directory);
+                    } else {
+                        self.tracker.settle_directory(path, |_| true);
+                    }
+                }
+                None if seen.is_none() => self.tracker.forget_file(path),
+                None => {}
+            }
+        }
         let orphans = std::mem::take(&mut *self.orphans.lock());
-        for Orphan(ticket) in orphans {
-            ticket.settle();
+        for Orphan(ticket, claim) in orphans {
+            if claim.holds().is_some() { ticket.settle() } else { ticket.abandon() }
         }
     }
 
@@ -159,7 +216,7 @@ impl Custody {
         self.makers.wake();
         let _ = watching.join();
         // Of those that have died last, that thread may not have heard.
-        self.settle_orphans();
+        self.catch_up();
         // Directories were seen to.
         self.tracker.clean_up(Cleanup::Off, Ending::Signal, false);
     }

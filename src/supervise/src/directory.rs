@@ -29,7 +29,7 @@ use tmpshim_core::tracker::{Entry, Tracker};
 use crate::call::MakeDirectory;
 use crate::custody::Custody;
 use crate::supervisor::{Answer, Outcome};
-use crate::target::{Start, Status, Target, path};
+use crate::target::{Start, Target, path};
 
 /// How often it is looked whether a file that keeps its name (T6) is still open, and whether a process has ended of which
 /// nobody is told.
@@ -40,8 +40,6 @@ pub(crate) struct Maker {
     process: Process,
     ancestors: Vec<Process>,
     program: Vec<u8>,
-    /// Who it is made as.
-    user: u32,
     /// [`clock`] before it is made.
     started: u64,
 }
@@ -61,11 +59,10 @@ impl Maker {
         if settings.skips_program(&program) {
             return None;
         }
-        let Status { process, rights, .. } = target.status()?;
-        let [.., user] = rights.users;
+        let process = target.status()?.process;
         let seen = kin::status(process)?;
         let ancestors = ancestors(seen.parent);
-        Some(Self { process: Process::new(process, seen.start), ancestors, program, user, started: clock() })
+        Some(Self { process: Process::new(process, seen.start), ancestors, program, started: clock() })
     }
 
     /// The directory with this path, from the root.
@@ -76,8 +73,6 @@ impl Maker {
             program: self.program.clone(),
             maker: self.process,
             ancestors: self.ancestors.clone(),
-            user: self.user,
-            is_proven: true,
         }
     }
 }
@@ -169,25 +164,6 @@ pub(crate) struct Made {
     maker: Process,
     /// They are older than it, however coarse the clock.
     ancestors: Vec<Process>,
-    user: u32,
-    /// We have seen it being made.
-    is_proven: bool,
-}
-
-impl Made {
-    /// Only the program says so.
-    pub(crate) fn unproven(self) -> Self {
-        Self { is_proven: false, ..self }
-    }
-
-    /// Whether it may go with our rights. A program that is another user's might have named somebody else's directory.
-    fn may_go(&self, record: &Record<'_>) -> bool {
-        self.is_proven
-            || self.user == rustix::process::geteuid().as_raw()
-            || identity::at(CWD, record.path).is_ok_and(|seen| {
-                seen.uid == self.user && record.made.is_some_and(|made| seen.identity.is_same_file(&made))
-            })
-    }
 }
 
 /// Those that wait for the end of a process.
@@ -239,7 +215,7 @@ impl Makers {
             for made in all {
                 let mut outcome = Removal::NotThere;
                 custody.tracker.settle_directory(made.path.to_bytes(), |record| {
-                    outcome = if made.may_go(record) { remove(record) } else { Removal::NotThere };
+                    outcome = remove(record);
                     !matches!(outcome, Removal::Stuck(_))
                 });
                 // What the program has removed itself is not worth a line.
@@ -265,6 +241,8 @@ impl Watch<'_> {
         let custody = self.custody;
         let makers = &custody.makers;
         loop {
+            let is_over = custody.is_over();
+            custody.catch_up();
             let fresh = std::mem::take(&mut *makers.fresh.lock());
             let mut orphaned = Vec::new();
             for made in fresh {
@@ -272,7 +250,7 @@ impl Watch<'_> {
                 orphaned.extend(self.wait_for(made.maker.pid, made));
             }
             self.clean_unless_used(orphaned);
-            if custody.is_over() {
+            if is_over {
                 self.for_the_end.extend(self.waiting.into_iter().flat_map(|waiting| waiting.made));
                 return self.for_the_end;
             }
@@ -289,7 +267,6 @@ impl Watch<'_> {
             let ended: Vec<bool> = self.waiting.iter().map(has_ended).collect();
             drop(watched);
             let _ = rustix::io::read(&makers.wake, &mut [0u8; 8]);
-            custody.settle_orphans();
             custody.tracker.reclaim_files(64);
             let mut ended = ended.into_iter();
             let over: Vec<_> = self.waiting.extract_if(.., |_| ended.next() == Some(true)).collect();

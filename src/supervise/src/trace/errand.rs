@@ -1,24 +1,35 @@
 //! What is to be made of a call that has stopped.
 
+use std::ffi::CString;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use rustix::io::Errno;
 use tmpshim_core::parasite::{Answer, Errand, Kind, Said as Done};
 use tmpshim_core::publish::may_be_ours;
 use tmpshim_core::settings::Tmpfile;
 use tmpshim_core::sys;
-use tmpshim_core::tmpfile::Made;
+use tmpshim_core::tmpfile::Made as StandIn;
 use tmpshim_core::tmpfile::plan;
 
 use super::machine::Interest;
 use crate::call::Call;
 use crate::custody::{Custody, Said};
-use crate::directory::Maker;
+use crate::directory::{Made, Maker};
 use crate::target::{Target, path};
 
 /// A call on its way: the program makes it, or a parasite.
 pub(crate) struct Work {
     call: Call,
-    /// Who makes a directory that is to be tracked.
-    pub(crate) maker: Option<Maker>,
+    maker: Option<MakerOf>,
+}
+
+/// Who makes a directory that is to be tracked.
+struct MakerOf {
+    maker: Maker,
+    /// The last component of its path.
+    name: Vec<u8>,
+    /// When, in nanoseconds since 1970.
+    begun: u64,
 }
 
 impl Work {
@@ -36,13 +47,26 @@ impl Work {
             Some(call @ (Call::Open(_) | Call::Link(_))) => (Interest::Try, work(call, None)),
             Some(call @ Call::Directory(directory)) => {
                 let target = Target::elsewhere(thread);
-                let maker = target
-                    .zip(path(thread, directory.path))
-                    .and_then(|(target, path)| Maker::of(&target, directory.from, &path, custody));
+                let maker = target.zip(path(thread, directory.path)).and_then(|(target, path)| {
+                    let maker = Maker::of(&target, directory.from, &path, custody)?;
+                    let name = path.split(|&byte| byte == b'/').rfind(|component| !component.is_empty())?.to_vec();
+                    let begun = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+                    Some(MakerOf { maker, name, begun })
+                });
                 if maker.is_some() { (Interest::Replace, work(call, maker)) } else { (Interest::None, None) }
             }
             None | Some(Call::Sandbox) => (Interest::None, None),
         }
+    }
+
+    /// What the directory is to be called that is to be tracked.
+    pub(crate) fn directory_name(&self) -> Option<&[u8]> {
+        self.maker.as_ref().map(|maker| &maker.name[..])
+    }
+
+    /// What is to be known of it once it is there, and when it was begun in nanoseconds since 1970.
+    pub(crate) fn has_made(&self, path: CString) -> Option<(Made, u64)> {
+        self.maker.as_ref().map(|of| (of.maker.has_made(path), of.begun))
     }
 
     /// What a parasite is to do after the program's own attempt, if that was made; nothing where its answer is the right one.
@@ -97,7 +121,7 @@ impl Work {
         match (self.call, error) {
             (Call::Open(open), Some(error)) => Some((Said::CouldNotStandIn(error), open.path)),
             (Call::Open(open), None) => {
-                let made = if is(Done::Kept) { Made::Kept } else { Made::Unlinked };
+                let made = if is(Done::Kept) { StandIn::Kept } else { StandIn::Unlinked };
                 Some((Said::StoodIn(made), open.path))
             }
             (Call::Link(link), error) if is(Done::Published) => {

@@ -1,17 +1,18 @@
 //! What a parasite asks of the tracer: the journal's work.
 
 use std::ffi::CString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
-use tmpshim_core::glob::any_matches;
-use tmpshim_core::identity::Identity;
 use tmpshim_core::journal::Entry;
-use tmpshim_core::name::{Kind, mark};
+use tmpshim_core::name::{Kind, LENGTH, mark};
 use tmpshim_core::parasite::{Announcement, Confirmation, NO_MODE, Place, Trap};
 
 use super::memory;
 use super::registers::{Native, Registers};
 use super::tracer::{Announced, Tracer};
+use crate::custody::Claim;
 use crate::target::Target;
 
 /// How many tickets a parasite can have: a bit each says which it has given up.
@@ -49,6 +50,16 @@ unsafe fn read<T>(thread: u32, address: u64) -> Option<T> {
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
+/// What is announced is removed by us should its maker die, perhaps with more rights than that has: so only under a name
+/// that nobody else gives anything, or the one that the program is known to make a directory of.
+fn is_ours_to_remove(name: &[u8], entry: Entry, directory: Option<&[u8]>) -> bool {
+    let kind = mark(name).filter(|mark| name.len() == LENGTH && !mark.unlinked).map(|mark| mark.kind);
+    match entry {
+        Entry::File { .. } => matches!(kind, Some(Kind::Linkable | Kind::Exclusive | Kind::Publishing | Kind::Probe)),
+        Entry::Directory => kind == Some(Kind::Private) || directory == Some(name),
+    }
+}
+
 fn announce(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {
     // SAFETY: numbers and bytes.
     let message: Announcement = unsafe { read(thread, message) }?;
@@ -56,29 +67,26 @@ fn announce(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {
     if !target.shares_mounts() {
         return None;
     }
-    let name = message.name.get(..message.length as usize)?;
-    let directory = target.descriptor_link(message.directory)?;
-    let path = [directory.strip_suffix(b"/").unwrap_or(&directory), b"/", name].concat();
-    if path.first() != Some(&b'/') {
-        return None;
-    }
-    let path = CString::new(path).ok()?;
-    let custody = Arc::clone(&tracer.custody);
-    let tracker = custody.tracker;
-    let visit = tracer.visit(thread).filter(|visit| visit.tickets.len() < TICKETS)?;
-    // What is noted is removed with our rights, and the program may have written the message itself: so nothing but what a
-    // parasite makes.
-    let is_tracked = || visit.work.maker.is_some() && any_matches(custody.settings.track, path.to_bytes());
     let entry = match message.entry {
-        1 if is_ours(name) => Entry::File { mode: u32::try_from(message.mode).ok() },
-        2 if is_ours(name) || !name.contains(&b'/') && is_tracked() => Entry::Directory,
+        1 => Entry::File { mode: u32::try_from(message.mode).ok() },
+        2 => Entry::Directory,
         _ => return None,
     };
+    let name = message.name.get(..message.length as usize)?;
+    let tracker = tracer.custody.tracker;
+    let visit = tracer.visit(thread).filter(|visit| visit.tickets.len() < TICKETS)?;
+    if !is_ours_to_remove(name, entry, visit.work.directory_name()) {
+        return None;
+    }
+    let directory = target.descriptor_link(message.directory)?;
+    let path = [directory.strip_suffix(b"/").unwrap_or(&directory), b"/", name].concat();
+    let path = CString::new(path).ok().filter(|path| path.to_bytes().first() == Some(&b'/'))?;
+    let user = fs::metadata(format!("/proc/{thread}")).ok()?.uid();
     let ticket = tracker.reserve(path.to_bytes(), entry)?;
     if message.removable != 0 {
         ticket.announce();
     }
-    visit.tickets.push(Announced { ticket: Some(ticket), path });
+    visit.tickets.push(Announced { ticket: Some(ticket), claim: Claim { user, path }, entry });
     let number = visit.tickets.len() as i64 - 1;
     if matches!(entry, Entry::File { mode: Some(_) }) {
         // A program may make them faster than they are looked through once a second.
@@ -87,22 +95,21 @@ fn announce(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {
     Some(number)
 }
 
-/// Whether it is a name that we give to files and directories.
-fn is_ours(name: &[u8]) -> bool {
-    !name.contains(&b'/') && mark(name).is_some_and(|mark| !mark.unlinked && mark.kind != Kind::Journal)
-}
-
 fn confirm(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {
     // SAFETY: numbers.
     let message: Confirmation = unsafe { read(thread, message) }?;
-    let identity: Identity = message.identity;
+    let custody = Arc::clone(&tracer.custody);
     let visit = tracer.visit(thread)?;
     let announced = visit.tickets.get_mut(message.ticket as usize)?;
-    announced.ticket.take()?.confirm(&identity);
-    if let Some(maker) = &visit.work.maker {
-        let made = maker.has_made(announced.path.clone()).unproven();
-        tracer.custody.makers.add(made);
-    }
+    let claim = Claim { user: announced.claim.user, path: announced.claim.path.clone() };
+    let directory = match announced.entry {
+        Entry::File { mode: Some(_) } => None,
+        Entry::Directory => Some(visit.work.has_made(claim.path.clone())?),
+        // Nothing that is kept.
+        Entry::File { mode: None } => return None,
+    };
+    announced.ticket.take()?.confirm(&message.identity);
+    custody.check(claim, message.identity, directory);
     Some(0)
 }
 
@@ -110,4 +117,30 @@ fn path_at(thread: u32, message: u64) -> Option<Vec<u8>> {
     // SAFETY: a number and bytes.
     let place: Place = unsafe { read(thread, message) }?;
     place.path.get(..place.length as usize).map(<[u8]>::to_vec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tmpshim_core::name::Name;
+
+    #[test]
+    fn s2_a_program_announces_nothing_that_somebody_else_could_have_made() {
+        let file = Entry::File { mode: None };
+        let own = Name::fresh(Kind::Linkable).unwrap();
+        let private = Name::fresh(Kind::Private).unwrap();
+        assert!(is_ours_to_remove(own.as_bytes(), file, None));
+        assert!(is_ours_to_remove(private.as_bytes(), Entry::Directory, None));
+        assert!(is_ours_to_remove(b"made", Entry::Directory, Some(b"made")));
+        let above = [b"../", own.as_bytes()].concat();
+        let deleted = [own.as_bytes(), b" (deleted)"].concat();
+        let journal = Name::fresh(Kind::Journal).unwrap();
+        let others: [&[u8]; 7] = [b"", b"passwd", b"..", &above, &deleted, private.as_bytes(), journal.as_bytes()];
+        for name in others {
+            assert!(!is_ours_to_remove(name, file, Some(name)), "{}", name.escape_ascii());
+        }
+        for name in [b"" as &[u8], b"passwd", own.as_bytes(), b"a/made"] {
+            assert!(!is_ours_to_remove(name, Entry::Directory, Some(b"made")), "{}", name.escape_ascii());
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! The tracer: one event at a time, from whichever thread has stopped.
 
 use std::collections::{HashMap, VecDeque};
-use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::thread::JoinHandle;
 use libc::PTRACE_TRACEME;
 use rustix::io::Errno;
 use rustix::process::Pid;
+use tmpshim_core::journal::Entry;
 use tmpshim_core::parasite::Trap;
 use tmpshim_core::settings::{Cleanup, Settings};
 use tmpshim_core::tmpfile::plan::QUESTION_ANSWER;
@@ -27,7 +27,7 @@ use super::speech::Speech;
 use super::wait::{self, End, Ended, Stop, Why};
 use super::{memory, serve, signals};
 use crate::call::{Call, call_by};
-use crate::custody::Custody;
+use crate::custody::{Claim, Custody};
 use crate::filter::{ARCHITECTURES, TRACE_MARK};
 use crate::supervisor::Clean;
 use crate::target::{Target, path};
@@ -42,6 +42,8 @@ pub struct Tracer {
     image: Image,
     pub(super) survey: Survey,
     threads: HashMap<u32, Thread>,
+    /// Those that have stopped and were not seen to yet.
+    stopped: VecDeque<Stop>,
     stacks: Stacks,
     /// Threads that wait for memory or a stack.
     waiting: VecDeque<u32>,
@@ -97,7 +99,8 @@ pub(super) struct Visit {
 /// What was announced for a parasite.
 pub(super) struct Announced {
     pub(super) ticket: Option<Ticket<'static>>,
-    pub(super) path: CString,
+    pub(super) claim: Claim,
+    pub(super) entry: Entry,
 }
 
 impl Tracer {
@@ -122,6 +125,7 @@ impl Tracer {
             image,
             survey: Survey::new(),
             threads: HashMap::from([(main, Thread::default())]),
+            stopped: VecDeque::new(),
             stacks: Stacks::default(),
             waiting: VecDeque::new(),
             has_room: false,
@@ -136,20 +140,28 @@ impl Tracer {
             self.bury(ended);
         }
         loop {
-            while let Some(stop) = wait::stopped() {
+            while let Some(stop) = self.stopped.pop_front() {
                 if let Some(change) = self.handle(stop) {
                     return change;
                 }
             }
-            match wait::ended() {
-                Ended::One(thread, end) if thread == self.main => {
-                    self.ending = Some(thread);
-                    return Change::Ending(end);
+            // Each that has stopped has one turn, and those that have ended are seen to in between: the kernel tells of
+            // the youngest first, so that some which stop all the time would keep all others waiting.
+            self.stopped.extend(std::iter::from_fn(wait::stopped));
+            loop {
+                match wait::ended() {
+                    Ended::One(thread, end) if thread == self.main => {
+                        self.ending = Some(thread);
+                        return Change::Ending(end);
+                    }
+                    Ended::One(thread, _) => {
+                        self.stopped.retain(|stop| stop.thread != thread);
+                        self.bury(thread);
+                    }
+                    Ended::None if self.stopped.is_empty() => return Change::Quiet,
+                    Ended::Nobody if self.stopped.is_empty() => return Change::Alone,
+                    Ended::NotYet | Ended::None | Ended::Nobody => break,
                 }
-                Ended::One(thread, _) => self.bury(thread),
-                Ended::NotYet => {}
-                Ended::None => return Change::Quiet,
-                Ended::Nobody => return Change::Alone,
             }
         }
     }
@@ -460,9 +472,9 @@ impl Tracer {
         }
         ptrace::set_registers(id, &visit.registers.answered(result))?;
         for (number, announced) in visit.tickets.iter_mut().enumerate() {
-            let is_abandoned = answer.is_some_and(|answer| answer.abandoned >> number & 1 != 0);
-            if let Some(ticket) = announced.ticket.take()
-                && is_abandoned
+            // What else is still announced could not be removed.
+            if answer.is_some_and(|answer| answer.abandoned >> number & 1 != 0)
+                && let Some(ticket) = announced.ticket.take()
             {
                 ticket.abandon();
             }
@@ -571,7 +583,8 @@ impl Tracer {
             self.has_room = true;
         }
         // What is still announced may be there: it has died in between.
-        self.custody.settle(visit.tickets.into_iter().filter_map(|announced| announced.ticket));
+        let tickets = visit.tickets.into_iter();
+        self.custody.settle(tickets.filter_map(|announced| Some((announced.ticket?, announced.claim))));
     }
 
     /// It has started a thread or a process, which may have been seen before.
