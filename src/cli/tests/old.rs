@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -152,6 +153,26 @@ fn s5_a_traced_program_has_a_tracer_and_a_notified_one_has_none() {
     let mut notified = Command::new(TMPSHIM);
     let output = notified.args(["run", "--"]).args(look).env_remove("LD_PRELOAD").output().unwrap();
     assert_eq!(tracer(&output), 0);
+}
+
+#[test]
+fn s2_a_program_that_has_become_another_users_is_answered_by_a_tracer_without_cap_sys_ptrace() {
+    let Some(ground) = Ground::new() else { return };
+    for (path, mode) in [(ground.directory.path().to_owned(), 0o755), (ground.path("backing"), 0o1777)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"];
+    for what in [["exit", "7"], ["publish", ""]] {
+        // As root in a container by Docker.
+        let mut run = Command::new("setpriv");
+        run.args(["--bounding-set", "-sys_ptrace", "--inh-caps", "-all", TMPSHIM, "run", "--engine", "trace", "--"]);
+        run.args(user).arg(ground.path("program")).arg(ground.path("mount")).args(what).env_remove("LD_PRELOAD");
+        let output = run.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(if what[0] == "exit" { 7 } else { 0 }), "{what:?}: {said}");
+        let left = || fs::read_dir(ground.path("backing")).unwrap().count();
+        assert_eq!(left(), 0, "{what:?}");
+    }
 }
 
 #[test]

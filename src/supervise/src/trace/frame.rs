@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use tmpshim_core::parasite::{Answer, Errand, Frame, Saved};
 use tmpshim_core::tmpfile::survey::Survey;
 
-use crate::target;
+use super::memory;
 
 /// The bytes of a plain value.
 fn bytes_of<T>(value: &T) -> &[u8] {
@@ -34,7 +34,7 @@ pub(crate) fn bytes(saved: &Saved, errand: &Errand, native: Option<i64>, survey:
 /// What the parasite of a thread has answered; `survey` learns what it has found out.
 pub(crate) fn answer(thread: u32, frame: u64, survey: &Survey) -> Option<Answer> {
     let start = offset_of!(Frame, answer);
-    let bytes = target::bytes(thread, frame + start as u64, size_of::<Frame>() - start)?;
+    let bytes = memory::read(thread, frame + start as u64, size_of::<Frame>() - start)?;
     // SAFETY: the bytes are there, and any are an answer.
     let answer = unsafe { bytes.as_ptr().cast::<Answer>().read_unaligned() };
     let offset = offset_of!(Frame, survey) - start;

@@ -1,4 +1,4 @@
-//! Writing into a thread's memory. What it has written is read as for the other engine (target.rs).
+//! The memory of a thread that has stopped.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -7,6 +7,19 @@ use rustix::io::Errno;
 
 use super::ptrace;
 use crate::last_errno;
+use crate::target::bytes;
+
+/// Reads all of it, also where no more is allowed than to trace the thread: root without CAP_SYS_PTRACE may do that with
+/// programs that have become another user's, and may not open their memory. A page at most.
+pub(crate) fn read(thread: u32, address: u64, length: usize) -> Option<Vec<u8>> {
+    let by_word = || {
+        let words = (address..).step_by(8).take(length.div_ceil(8)).map(|address| ptrace::peek(thread, address));
+        let words: Vec<u64> = words.collect::<Result<_, _>>().ok()?;
+        let read: Vec<u8> = words.into_iter().flat_map(u64::to_ne_bytes).take(length).collect();
+        Some(read)
+    };
+    bytes(thread, address, length).or_else(by_word)
+}
 
 /// Writes all of it, where the program itself could.
 pub(crate) fn write(thread: u32, address: u64, bytes: &[u8]) -> Result<(), Errno> {

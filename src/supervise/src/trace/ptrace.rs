@@ -4,7 +4,7 @@
 use libc::{
     PTRACE_CONT, PTRACE_DETACH, PTRACE_GETEVENTMSG, PTRACE_INTERRUPT, PTRACE_LISTEN, PTRACE_O_EXITKILL,
     PTRACE_O_TRACECLONE, PTRACE_O_TRACEEXEC, PTRACE_O_TRACEFORK, PTRACE_O_TRACESECCOMP, PTRACE_O_TRACESYSGOOD,
-    PTRACE_O_TRACEVFORK, PTRACE_POKEDATA, PTRACE_SEIZE, PTRACE_SETOPTIONS, PTRACE_SYSCALL,
+    PTRACE_O_TRACEVFORK, PTRACE_PEEKDATA, PTRACE_POKEDATA, PTRACE_SEIZE, PTRACE_SETOPTIONS, PTRACE_SYSCALL,
 };
 use rustix::io::Errno;
 
@@ -84,6 +84,13 @@ pub(crate) fn signal_mask(thread: u32) -> Result<u64, Errno> {
 /// Sets that. SIGKILL and SIGSTOP stay as they are.
 pub(crate) fn set_signal_mask(thread: u32, mask: u64) -> Result<(), Errno> {
     request(PTRACE_SETSIGMASK, thread, SIGSET_SIZE, (&raw const mask).addr())
+}
+
+/// Reads one word, also where the program may not.
+pub(crate) fn peek(thread: u32, address: u64) -> Result<u64, Errno> {
+    let mut word: libc::c_ulong = 0;
+    request(PTRACE_PEEKDATA, thread, address as usize, (&raw mut word).addr())?;
+    Ok(word)
 }
 
 /// Writes one word, also where the program may not.

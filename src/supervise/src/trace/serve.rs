@@ -1,18 +1,17 @@
 //! What a parasite asks of the tracer: the journal's work.
 
 use std::ffi::CString;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use tmpshim_core::journal::Entry;
 use tmpshim_core::name::{Kind, LENGTH, mark};
 use tmpshim_core::parasite::{Announcement, Confirmation, NO_MODE, Place, Trap};
 
+use super::memory;
 use super::registers::{Native, Registers};
 use super::tracer::{Announced, Tracer};
 use crate::custody::Claim;
-use crate::target::{Target, bytes};
+use crate::target::Target;
 
 /// How many tickets a parasite can have: a bit each says which it has given up.
 const TICKETS: usize = 32;
@@ -44,7 +43,7 @@ pub(super) fn serve(tracer: &mut Tracer, thread: u32, registers: &Native) -> i64
 /// # Safety
 /// Any bytes are a `T`.
 unsafe fn read<T>(thread: u32, address: u64) -> Option<T> {
-    let bytes = bytes(thread, address, size_of::<T>())?;
+    let bytes = memory::read(thread, address, size_of::<T>())?;
     // SAFETY: as many bytes as it has; the rest is this function's own contract.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
@@ -80,7 +79,7 @@ fn announce(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {
     let directory = target.descriptor_link(message.directory)?;
     let path = [directory.strip_suffix(b"/").unwrap_or(&directory), b"/", name].concat();
     let path = CString::new(path).ok().filter(|path| path.to_bytes().first() == Some(&b'/'))?;
-    let user = fs::metadata(format!("/proc/{thread}")).ok()?.uid();
+    let user = visit.user?;
     let ticket = tracker.reserve(path.to_bytes(), entry)?;
     if message.removable != 0 {
         ticket.announce();

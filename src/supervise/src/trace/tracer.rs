@@ -22,10 +22,11 @@ use super::image::Image;
 use super::machine::{Action, Event, Interest, Memory, Room, State, step};
 use super::ptrace;
 use super::registers::{Native, Registers};
+use super::signals::Traveller;
 use super::space::{self, Shared, Space, Stacks};
 use super::speech::Speech;
 use super::wait::{self, End, Ended, Stop, Why};
-use super::{memory, serve, signals};
+use super::{memory, serve};
 use crate::call::{Call, call_by};
 use crate::custody::{Claim, Custody};
 use crate::filter::{ARCHITECTURES, TRACE_MARK};
@@ -88,8 +89,9 @@ pub(super) struct Visit {
     registers: Native,
     /// The answer to the program's own attempt.
     native: Option<i64>,
-    /// Its signal mask, once all are blocked.
+    /// Its signal mask, once another has been put on, and whose it is.
     mask: Option<u64>,
+    pub(super) user: Option<u32>,
     /// It would not survive our end.
     is_torn: bool,
     stack: Option<u32>,
@@ -324,8 +326,16 @@ impl Tracer {
         }
         let (interest, work) = Work::of(id, call, &self.custody);
         thread.visit = work.map(|work| {
-            let visit =
-                Visit { work, registers, native: None, mask: None, is_torn: false, stack: None, tickets: Vec::new() };
+            let visit = Visit {
+                work,
+                registers,
+                native: None,
+                mask: None,
+                user: None,
+                is_torn: false,
+                stack: None,
+                tickets: Vec::new(),
+            };
             Box::new(visit)
         });
         interest
@@ -389,8 +399,9 @@ impl Tracer {
         visit.is_torn = true;
         if visit.mask.is_none() {
             let mask = ptrace::signal_mask(id)?;
-            visit.mask = Some(mask);
-            ptrace::set_signal_mask(id, signals::waiting(id, mask))?;
+            let traveller = Traveller::of(id, mask);
+            (visit.mask, visit.user) = (Some(mask), traveller.user);
+            ptrace::set_signal_mask(id, traveller.mask)?;
         }
         ptrace::set_registers(id, &visit.registers.mapping(length, protection))?;
         ptrace::resume_to_call(id, 0)
@@ -436,8 +447,9 @@ impl Tracer {
         ptrace::set_registers(id, &visit.registers.visiting(code + self.image.entry(), frame))?;
         if visit.mask.is_none() {
             let mask = ptrace::signal_mask(id)?;
-            visit.mask = Some(mask);
-            ptrace::set_signal_mask(id, signals::waiting(id, mask))?;
+            let traveller = Traveller::of(id, mask);
+            (visit.mask, visit.user) = (Some(mask), traveller.user);
+            ptrace::set_signal_mask(id, traveller.mask)?;
         }
         if visit.is_torn {
             ptrace::end_with_us(id, false)?;
