@@ -9,7 +9,8 @@ use tmpshim_core::parasite::{Announcement, Confirmation, NO_MODE, Place, Trap};
 
 use super::memory;
 use super::registers::{Native, Registers};
-use super::tracer::{Announced, Tracer};
+use super::tracer::Tracer;
+use super::visit::Announced;
 use crate::custody::Claim;
 use crate::target::Target;
 
