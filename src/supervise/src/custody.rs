@@ -35,7 +35,7 @@ pub(crate) struct Custody {
 /// Something that a program has announced by itself, out of its own memory, which may say anything: what is removed for
 /// it must belong to the user that it was.
 pub(crate) struct Claim {
-    /// The program's effective user, as `/proc` tells it.
+    /// As whom the program makes files.
     pub(crate) user: u32,
     pub(crate) path: CString,
 }

@@ -7,10 +7,12 @@
 //! who uses it.
 //!
 //! A stop's way: `wait` says who has stopped and why; `machine` what is to be done, by the thread's state; the tracer does
-//! it, with `ptrace`, `registers`, `memory` and what is mapped where (`space`); `errand` is what is to be made of a call.
+//! it, with `ptrace`, `registers`, `memory` and what is mapped where (`space`). `errand` is what is to be made of a call,
+//! `visit` the way there and back, `serve` what is asked of us meanwhile; `heirs` are those who want to trace themselves.
 
 mod errand;
 mod frame;
+mod heirs;
 pub mod image;
 mod machine;
 mod memory;
@@ -22,6 +24,7 @@ mod signals;
 mod space;
 mod speech;
 mod tracer;
+mod visit;
 mod wait;
 
 pub use probe::{costs_rights, install, probe};

@@ -1,8 +1,6 @@
 //! What a parasite asks of the tracer: the journal's work.
 
 use std::ffi::CString;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use tmpshim_core::journal::Entry;
@@ -11,7 +9,8 @@ use tmpshim_core::parasite::{Announcement, Confirmation, NO_MODE, Place, Trap};
 
 use super::memory;
 use super::registers::{Native, Registers};
-use super::tracer::{Announced, Tracer};
+use super::tracer::Tracer;
+use super::visit::Announced;
 use crate::custody::Claim;
 use crate::target::Target;
 
@@ -81,7 +80,7 @@ fn announce(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {
     let directory = target.descriptor_link(message.directory)?;
     let path = [directory.strip_suffix(b"/").unwrap_or(&directory), b"/", name].concat();
     let path = CString::new(path).ok().filter(|path| path.to_bytes().first() == Some(&b'/'))?;
-    let user = fs::metadata(format!("/proc/{thread}")).ok()?.uid();
+    let user = visit.user?;
     let ticket = tracker.reserve(path.to_bytes(), entry)?;
     if message.removable != 0 {
         ticket.announce();

@@ -1,4 +1,4 @@
-//! Which signals wait while a thread is on an errand.
+//! Which signals wait while a thread is on an errand, and whose it is: what `/proc/TID/status` says, once an errand.
 //!
 //! Whatever a handler is to see must find the thread behind its call, and what would only interrupt the parasite's own
 //! calls must not. But what ends the program by default does so at once, as it would have in the middle of its own call:
@@ -34,20 +34,35 @@ const ENDING: u64 = {
     set
 };
 
-/// The mask for a thread that blocks `blocked` itself: bit n-1 stands for signal n.
-pub(crate) fn waiting(thread: u32, blocked: u64) -> u64 {
-    let status = std::fs::read(format!("/proc/{thread}/status")).unwrap_or_default();
-    by(&status, blocked)
+/// A thread that is about to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Traveller {
+    /// Its mask on the way: bit n-1 stands for signal n.
+    pub(crate) mask: u64,
+    /// As whom it makes files. Not who `/proc/TID` belongs to, which is root where the thread has changed its user.
+    pub(crate) user: Option<u32>,
 }
 
-fn by(status: &[u8], blocked: u64) -> u64 {
-    let set = |name: &str| {
-        let mut lines = status.split(|&byte| byte == b'\n');
-        let text = lines.find_map(|line| line.strip_prefix(name.as_bytes()))?;
-        u64::from_str_radix(str::from_utf8(text).ok()?.trim(), 16).ok()
-    };
-    let (Some(ignored), Some(caught)) = (set("SigIgn:"), set("SigCgt:")) else { return u64::MAX };
-    !(ENDING & !ignored & !caught) | blocked
+impl Traveller {
+    /// One that blocks `blocked` itself.
+    pub(crate) fn of(thread: u32, blocked: u64) -> Self {
+        Self::by(&std::fs::read(format!("/proc/{thread}/status")).unwrap_or_default(), blocked)
+    }
+
+    fn by(status: &[u8], blocked: u64) -> Self {
+        let line = |name: &str| {
+            let mut lines = status.split(|&byte| byte == b'\n');
+            str::from_utf8(lines.find_map(|line| line.strip_prefix(name.as_bytes()))?).ok()
+        };
+        let set = |name: &str| u64::from_str_radix(line(name)?.trim(), 16).ok();
+        let mask = match (set("SigIgn:"), set("SigCgt:")) {
+            (Some(ignored), Some(caught)) => !(ENDING & !ignored & !caught) | blocked,
+            _ => u64::MAX,
+        };
+        // Real, effective, saved, and that of the filesystem.
+        let user = line("Uid:").and_then(|users| users.split_ascii_whitespace().nth(3)?.parse().ok());
+        Self { mask, user }
+    }
 }
 
 #[cfg(test)]
@@ -61,11 +76,12 @@ mod tests {
     #[test]
     fn s3_what_is_handled_waits_and_what_ends_the_program_does_not() {
         let status = format!(
-            "Name:\tx\nSigBlk:\t0000000000000000\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\n",
+            "Name:\tx\nUid:\t1\t2\t3\t4\nSigBlk:\t0000000000000000\nSigIgn:\t{:016x}\nSigCgt:\t{:016x}\n",
             bit(libc::SIGHUP),
             bit(libc::SIGUSR1) | bit(40)
         );
-        let mask = by(status.as_bytes(), bit(libc::SIGUSR2));
+        let Traveller { mask, user } = Traveller::by(status.as_bytes(), bit(libc::SIGUSR2));
+        assert_eq!(user, Some(4));
         let waits = |signal: i32| mask & bit(signal) != 0;
         for signal in [libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, 40] {
             assert!(waits(signal), "{signal}");
@@ -76,8 +92,9 @@ mod tests {
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGALRM, libc::SIGPIPE, 34, 64] {
             assert!(!waits(signal), "{signal}");
         }
-        assert_eq!(by(b"", 0), u64::MAX);
-        assert_eq!(waiting(std::process::id(), u64::MAX), u64::MAX);
+        assert_eq!(Traveller::by(b"", 0), Traveller { mask: u64::MAX, user: None });
+        let own = Traveller::of(std::process::id(), u64::MAX);
+        assert_eq!((own.mask, own.user), (u64::MAX, Some(rustix::process::geteuid().as_raw())));
     }
 
     #[test]

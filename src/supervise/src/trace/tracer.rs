@@ -1,36 +1,31 @@
 //! The tracer: one event at a time, from whichever thread has stopped.
 
 use std::collections::{HashMap, VecDeque};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use libc::PTRACE_TRACEME;
 use rustix::io::Errno;
 use rustix::process::Pid;
-use tmpshim_core::journal::Entry;
 use tmpshim_core::parasite::Trap;
 use tmpshim_core::settings::{Cleanup, Settings};
 use tmpshim_core::tmpfile::plan::QUESTION_ANSWER;
 use tmpshim_core::tmpfile::survey::Survey;
-use tmpshim_core::tracker::Ticket;
 
 use super::errand::Work;
-use super::frame;
 use super::image::Image;
-use super::machine::{Action, Event, Interest, Memory, Room, State, step};
+use super::machine::{Action, Event, Interest, State, step};
 use super::ptrace;
-use super::registers::{Native, Registers};
-use super::space::{self, Shared, Space, Stacks};
+use super::registers::Registers;
+use super::serve;
+use super::space::{Shared, Space, Stacks};
 use super::speech::Speech;
+use super::visit::Visit;
 use super::wait::{self, End, Ended, Stop, Why};
-use super::{memory, serve, signals};
 use crate::call::{Call, call_by};
-use crate::custody::{Claim, Custody};
+use crate::custody::Custody;
 use crate::filter::{ARCHITECTURES, TRACE_MARK};
 use crate::supervisor::Clean;
-use crate::target::{Target, path};
 
 /// The tracer of one program and of all that it starts. The thread that made it is the tracer for the kernel, and the only
 /// one that may use it.
@@ -38,19 +33,19 @@ pub struct Tracer {
     main: u32,
     pub(super) custody: Arc<Custody>,
     watching: JoinHandle<()>,
-    speech: Speech,
-    image: Image,
+    pub(super) speech: Speech,
+    pub(super) image: Image,
     pub(super) survey: Survey,
-    threads: HashMap<u32, Thread>,
+    pub(super) threads: HashMap<u32, Thread>,
     /// Those that have stopped and were not seen to yet.
     stopped: VecDeque<Stop>,
-    stacks: Stacks,
+    pub(super) stacks: Stacks,
     /// Threads that wait for memory or a stack.
     waiting: VecDeque<u32>,
     /// There is something that one of those may have waited for.
-    has_room: bool,
+    pub(super) has_room: bool,
     /// Who waits until we have let go of a thread.
-    heirs: HashMap<u32, Vec<u32>>,
+    pub(super) heirs: HashMap<u32, Vec<u32>>,
     ending: Option<u32>,
 }
 
@@ -69,38 +64,16 @@ pub enum Change {
 
 /// One thread.
 #[derive(Default)]
-struct Thread {
-    state: State,
-    space: Shared,
-    visit: Option<Box<Visit>>,
+pub(super) struct Thread {
+    pub(super) state: State,
+    pub(super) space: Shared,
+    pub(super) visit: Option<Box<Visit>>,
     /// Its next call is the kernel's.
-    passes: bool,
+    pub(super) passes: bool,
     /// It is traced no longer as soon as it runs.
-    is_wanted: bool,
+    pub(super) is_wanted: bool,
     /// It has stopped with its process, and has not gone on yet.
     is_stopped: bool,
-}
-
-/// A call that we have to do with, and what its thread gets back.
-pub(super) struct Visit {
-    pub(super) work: Work,
-    /// As they were when it was stopped.
-    registers: Native,
-    /// The answer to the program's own attempt.
-    native: Option<i64>,
-    /// Its signal mask, once all are blocked.
-    mask: Option<u64>,
-    /// It would not survive our end.
-    is_torn: bool,
-    stack: Option<u32>,
-    pub(super) tickets: Vec<Announced>,
-}
-
-/// What was announced for a parasite.
-pub(super) struct Announced {
-    pub(super) ticket: Option<Ticket<'static>>,
-    pub(super) claim: Claim,
-    pub(super) entry: Entry,
 }
 
 impl Tracer {
@@ -294,7 +267,7 @@ impl Tracer {
         self.threads.get(&id).is_some_and(|thread| thread.is_wanted && thread.state == State::Running)
     }
 
-    fn go_on(&mut self, id: u32, signal: i32) -> Result<(), Errno> {
+    pub(super) fn go_on(&mut self, id: u32, signal: i32) -> Result<(), Errno> {
         if self.is_wanted(id) { self.let_go(id, signal) } else { ptrace::resume(id, signal) }
     }
 
@@ -323,239 +296,12 @@ impl Tracer {
             return Interest::None;
         }
         let (interest, work) = Work::of(id, call, &self.custody);
-        thread.visit = work.map(|work| {
-            let visit =
-                Visit { work, registers, native: None, mask: None, is_torn: false, stack: None, tickets: Vec::new() };
-            Box::new(visit)
-        });
+        thread.visit = work.map(|work| Box::new(Visit::new(work, registers)));
         interest
     }
 
-    /// Whether its own call has failed so that it has to go on an errand.
-    fn has_failed(&mut self, id: u32) -> Result<bool, Errno> {
-        let result = ptrace::registers(id)?.result();
-        let Some(visit) = self.visit(id) else { return Ok(false) };
-        visit.native = Some(result);
-        let fails = visit.work.errand(visit.native).is_some();
-        if !fails {
-            self.forget_visit(id);
-        }
-        Ok(fails)
-    }
-
-    /// What a thread has that is to go on an errand. If all, it has its stack then, with the frame on it.
-    fn room(&mut self, id: u32) -> Room {
-        let Some(thread) = self.threads.get_mut(&id) else { return Room::Impossible };
-        let room = thread.space.borrow().room(id, self.stacks.has_free());
-        if room != Room::Ready {
-            return room;
-        }
-        let Space { stacks: Some(stacks), .. } = *thread.space.borrow() else { return Room::Impossible };
-        let Some(visit) = thread.visit.as_deref_mut() else { return Room::Impossible };
-        let Some(errand) = visit.work.errand(visit.native) else { return Room::Impossible };
-        let Ok(mask) = visit.mask.map_or_else(|| ptrace::signal_mask(id), Ok) else { return Room::Impossible };
-        let Some(stack) = self.stacks.take() else { return Room::Busy };
-        visit.stack = Some(stack);
-        let bytes = frame::bytes(&visit.registers.saved(mask), &errand, visit.native, &self.survey);
-        match memory::write(id, space::frame(stacks, stack), &bytes) {
-            Ok(()) => Room::Ready,
-            Err(error) => {
-                visit.stack = None;
-                self.stacks.give_back(stack);
-                if error != Errno::FAULT {
-                    return Room::Impossible;
-                }
-                // The program has unmapped it.
-                *thread.space.borrow_mut() = Space::default();
-                Room::Without(Memory::Code)
-            }
-        }
-    }
-
-    /// Makes it map memory. If we died now, it would go on with what that call gave in the place of its own.
-    fn map(&mut self, id: u32, what: Memory) -> Result<(), Errno> {
-        let length = match what {
-            Memory::Code => self.image.length() as u64,
-            Memory::Stacks => u64::from(space::STACKS) * space::STACK,
-        };
-        let protection = match what {
-            Memory::Code => libc::PROT_READ | libc::PROT_EXEC,
-            Memory::Stacks => libc::PROT_READ | libc::PROT_WRITE,
-        };
-        let Some(thread) = self.threads.get_mut(&id) else { return Err(Errno::SRCH) };
-        let Some(visit) = thread.visit.as_deref_mut() else { return Err(Errno::SRCH) };
-        thread.space.borrow_mut().mapper = Some(id);
-        ptrace::end_with_us(id, true)?;
-        visit.is_torn = true;
-        if visit.mask.is_none() {
-            let mask = ptrace::signal_mask(id)?;
-            visit.mask = Some(mask);
-            ptrace::set_signal_mask(id, signals::waiting(id, mask))?;
-        }
-        ptrace::set_registers(id, &visit.registers.mapping(length, protection))?;
-        ptrace::resume_to_call(id, 0)
-    }
-
-    /// It has; what it has now.
-    fn has_mapped(&mut self, id: u32, what: Memory) -> Room {
-        let address = ptrace::registers(id).map(|registers| registers.result());
-        let Some(thread) = self.threads.get(&id) else { return Room::Impossible };
-        let space = Shared::clone(&thread.space);
-        let is_there = match (address, what) {
-            (Err(_) | Ok(..0), _) => false,
-            (Ok(address), Memory::Code) => {
-                let base = address as u64;
-                let is_written = memory::write_code(id, base, &self.image.at(base)).is_ok();
-                if is_written {
-                    space.borrow_mut().code = Some(base);
-                }
-                is_written
-            }
-            (Ok(address), Memory::Stacks) => {
-                space.borrow_mut().stacks = Some(address as u64);
-                true
-            }
-        };
-        if is_there && space.borrow().stacks.is_none() {
-            return Room::Without(Memory::Stacks);
-        }
-        space.borrow_mut().mapper = None;
-        self.has_room = true;
-        if is_there { self.room(id) } else { Room::Impossible }
-    }
-
-    /// Sends it where its frame is. It comes back by itself if we die, from the first instruction on; so its signals are
-    /// blocked last.
-    fn enter(&mut self, id: u32) -> Result<(), Errno> {
-        let Some(thread) = self.threads.get_mut(&id) else { return Err(Errno::SRCH) };
-        let Space { code: Some(code), stacks: Some(stacks), .. } = *thread.space.borrow() else {
-            return Err(Errno::SRCH);
-        };
-        let Some(visit) = thread.visit.as_deref_mut() else { return Err(Errno::SRCH) };
-        let frame = space::frame(stacks, visit.stack.ok_or(Errno::SRCH)?);
-        ptrace::set_registers(id, &visit.registers.visiting(code + self.image.entry(), frame))?;
-        if visit.mask.is_none() {
-            let mask = ptrace::signal_mask(id)?;
-            visit.mask = Some(mask);
-            ptrace::set_signal_mask(id, signals::waiting(id, mask))?;
-        }
-        if visit.is_torn {
-            ptrace::end_with_us(id, false)?;
-        }
-        ptrace::resume(id, 0)
-    }
-
-    /// Where its frame is, while it is inside.
-    fn frame_of(&self, id: u32) -> Option<u64> {
-        let thread = self.threads.get(&id)?;
-        let stacks = thread.space.borrow().stacks?;
-        Some(space::frame(stacks, thread.visit.as_ref()?.stack?))
-    }
-
-    /// Gives it everything back. Its mask first, since from then on the parasite could do the rest by itself.
-    fn finish(&mut self, id: u32) -> Result<(), Errno> {
-        let answer = self.frame_of(id).and_then(|frame| frame::answer(id, frame, &self.survey));
-        let custody = Arc::clone(&self.custody);
-        let visit = self.visit(id).ok_or(Errno::SRCH)?;
-        let result = answer.map_or(-i64::from(libc::EIO), |answer| answer.result);
-        let said = answer.and_then(|answer| visit.work.said(&answer));
-        // While it is there to be asked.
-        let line = said.filter(|_| custody.is_logged()).and_then(|(said, address)| {
-            let speaker = custody.speaker(&Target::elsewhere(id)?)?;
-            Some((said, path(id, address).unwrap_or_default(), speaker))
-        });
-        if let Some((said, _)) = said {
-            custody.note(said);
-        }
-        if let Some(mask) = visit.mask {
-            ptrace::set_signal_mask(id, mask)?;
-        }
-        ptrace::set_registers(id, &visit.registers.answered(result))?;
-        for (number, announced) in visit.tickets.iter_mut().enumerate() {
-            // What else is still announced could not be removed.
-            if answer.is_some_and(|answer| answer.abandoned >> number & 1 != 0)
-                && let Some(ticket) = announced.ticket.take()
-            {
-                ticket.abandon();
-            }
-        }
-        self.forget_visit(id);
-        self.go_on(id, 0)?;
-        if let Some(line) = line {
-            self.speech.say(line);
-        }
-        Ok(())
-    }
-
-    /// It gets the kernel's own answer.
-    fn give_up(&mut self, id: u32) -> Result<(), Errno> {
-        let visit = self.visit(id).ok_or(Errno::SRCH)?;
-        let registers = match visit.native {
-            Some(result) => Some(visit.registers.answered(result)),
-            // Its call was skipped to map memory in its place.
-            None => visit.is_torn.then(|| visit.registers.again()),
-        };
-        let is_skipped = visit.native.is_none() && visit.is_torn;
-        if let Some(thread) = self.threads.get_mut(&id).filter(|_| is_skipped) {
-            thread.passes = true;
-        }
-        self.give_back(id, registers)
-    }
-
-    /// It makes its call once more, from the beginning.
-    fn try_again(&mut self, id: u32) -> Result<(), Errno> {
-        let registers = self.visit(id).ok_or(Errno::SRCH)?.registers.again();
-        self.give_back(id, Some(registers))
-    }
-
-    /// It gets everything back without having been inside, and goes on.
-    fn give_back(&mut self, id: u32, registers: Option<Native>) -> Result<(), Errno> {
-        let visit = self.visit(id).ok_or(Errno::SRCH)?;
-        let (mask, is_torn) = (visit.mask, visit.is_torn);
-        if let Some(registers) = registers {
-            ptrace::set_registers(id, &registers)?;
-        }
-        if let Some(mask) = mask {
-            ptrace::set_signal_mask(id, mask)?;
-        }
-        if is_torn {
-            ptrace::end_with_us(id, false)?;
-        }
-        self.forget_visit(id);
-        self.go_on(id, 0)
-    }
-
-    /// Somebody of ours wants to trace somebody: a thread has one tracer.
-    fn hand(&mut self, id: u32) -> Result<(), Errno> {
-        let [request, whom, ..] = ptrace::registers(id)?.arguments();
-        if request as u32 == PTRACE_TRACEME {
-            if let Some(thread) = self.threads.get_mut(&id) {
-                thread.is_wanted = true;
-            }
-            return self.go_on(id, 0);
-        }
-        let whom = whom as u32;
-        // In another PID namespace the number means somebody else.
-        let namespace = |whose: &str| std::fs::metadata(format!("/proc/{whose}/ns/pid")).ok().map(|seen| seen.ino());
-        let is_ours = whom != id && namespace(&id.to_string()) == namespace("self");
-        match self.threads.get_mut(&whom).filter(|_| is_ours) {
-            Some(thread) if ptrace::interrupt(whom).is_ok() => {
-                thread.is_wanted = true;
-                self.heirs.entry(whom).or_default().push(id);
-                Ok(())
-            }
-            _ => self.go_on(id, 0),
-        }
-    }
-
-    fn let_go(&mut self, id: u32, signal: i32) -> Result<(), Errno> {
-        let answer = ptrace::detach(id, signal);
-        self.forget(id);
-        answer
-    }
-
     /// A thread is gone, or no longer ours.
-    fn forget(&mut self, id: u32) {
+    pub(super) fn forget(&mut self, id: u32) {
         self.forget_visit(id);
         self.threads.remove(&id);
         for heir in self.heirs.remove(&id).unwrap_or_default() {
@@ -567,24 +313,6 @@ impl Tracer {
         wait::reap(id);
         self.forget(id);
         self.make_room();
-    }
-
-    /// Its errand is over, one way or the other.
-    fn forget_visit(&mut self, id: u32) {
-        let Some(thread) = self.threads.get_mut(&id) else { return };
-        let mut space = thread.space.borrow_mut();
-        if space.mapper == Some(id) {
-            space.mapper = None;
-            self.has_room = true;
-        }
-        let Some(visit) = thread.visit.take() else { return };
-        if let Some(stack) = visit.stack {
-            self.stacks.give_back(stack);
-            self.has_room = true;
-        }
-        // What is still announced may be there: it has died in between.
-        let tickets = visit.tickets.into_iter();
-        self.custody.settle(tickets.filter_map(|announced| Some((announced.ticket?, announced.claim))));
     }
 
     /// It has started a thread or a process, which may have been seen before.
