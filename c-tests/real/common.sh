@@ -5,7 +5,7 @@
 #   TMPSHIM_LIBRARY  absolute path of libtmpshim.so (required)
 #   TMPSHIM_BIN      absolute path of tmpshim, for the scripts that sweep
 #   TMPSHIM_FS       name of the filesystem that the directory is on; with it, the control is checked too
-#   TMPSHIM_ENGINE   for the scripts that supervise: by which engine (default: notify)
+#   CELL_ENGINE   for the scripts that supervise: by which engine (default: notify)
 #   $1               the directory under test (default: the current one), empty
 #
 # Exit status: 0 passed, 77 cannot run here (last line of stdout says why), anything else failed.
@@ -17,7 +17,7 @@ program=${program%.sh}
 library=${TMPSHIM_LIBRARY:?the absolute path of libtmpshim.so}
 filesystem=${TMPSHIM_FS:-}
 # shellcheck disable=SC2034 # for supervised.sh
-engine=${TMPSHIM_ENGINE:-notify}
+engine=${CELL_ENGINE:-notify}
 tmpshim=${TMPSHIM_BIN:-}
 # shellcheck disable=SC2034 # for debian.sh, which fetches into it
 cache=${TMPSHIM_TEST_CACHE:-/var/cache/tmpshim-tests}

@@ -205,7 +205,7 @@ impl Cell {
         if let Some(script) = &self.test.script {
             command.arg(site.root.join(script)).arg(directory).current_dir(directory);
             command.env("TMPSHIM_LIBRARY", &site.artefacts.library).env("TMPSHIM_BIN", &site.artefacts.command);
-            command.env("TMPSHIM_FS", self.filesystem.name()).env("TMPSHIM_ENGINE", self.engine.name());
+            command.env("TMPSHIM_FS", self.filesystem.name()).env("CELL_ENGINE", self.engine.name());
             return Ok(());
         }
         let (Some(source), Some(reach)) = (&self.test.program, self.reach) else {
