@@ -43,6 +43,17 @@ impl Visit {
     pub(super) fn new(work: Work, registers: Native) -> Self {
         Self { work, registers, native: None, mask: None, user: None, is_torn: false, stack: None, tickets: Vec::new() }
     }
+
+    /// Puts on the mask that its thread has on the way, once.
+    fn set_out(&mut self, id: u32) -> Result<(), Errno> {
+        if self.mask.is_none() {
+            let mask = ptrace::signal_mask(id)?;
+            let traveller = Traveller::of(id, mask);
+            (self.mask, self.user) = (Some(mask), traveller.user);
+            ptrace::set_signal_mask(id, traveller.mask)?;
+        }
+        Ok(())
+    }
 }
 
 impl Tracer {
@@ -102,12 +113,7 @@ impl Tracer {
         thread.space.borrow_mut().mapper = Some(id);
         ptrace::end_with_us(id, true)?;
         visit.is_torn = true;
-        if visit.mask.is_none() {
-            let mask = ptrace::signal_mask(id)?;
-            let traveller = Traveller::of(id, mask);
-            (visit.mask, visit.user) = (Some(mask), traveller.user);
-            ptrace::set_signal_mask(id, traveller.mask)?;
-        }
+        visit.set_out(id)?;
         ptrace::set_registers(id, &visit.registers.mapping(length, protection))?;
         ptrace::resume_to_call(id, 0)
     }
@@ -150,12 +156,7 @@ impl Tracer {
         let Some(visit) = thread.visit.as_deref_mut() else { return Err(Errno::SRCH) };
         let frame = space::frame(stacks, visit.stack.ok_or(Errno::SRCH)?);
         ptrace::set_registers(id, &visit.registers.visiting(code + self.image.entry(), frame))?;
-        if visit.mask.is_none() {
-            let mask = ptrace::signal_mask(id)?;
-            let traveller = Traveller::of(id, mask);
-            (visit.mask, visit.user) = (Some(mask), traveller.user);
-            ptrace::set_signal_mask(id, traveller.mask)?;
-        }
+        visit.set_out(id)?;
         if visit.is_torn {
             ptrace::end_with_us(id, false)?;
         }
