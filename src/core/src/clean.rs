@@ -13,8 +13,9 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, statat};
 use rustix::io::Errno;
 
-/// How much earlier than its journal a directory's birth time may be: a server's clock is another one than ours.
-const SLACK: u64 = 3600 * 1_000_000_000;
+/// How much earlier, in nanoseconds, a directory's birth time may be than it was noted: a server's clock is another one
+/// than ours.
+pub const SLACK: u64 = 3600 * 1_000_000_000;
 
 /// What removes things, one after the other, and what it keeps between them.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 //!
 //! The tracer maps that code, the *parasite* (compel's word), into a stopped thread's memory, writes a [`Frame`] where
 //! its stack begins, and sends the thread there: so it is the program's own thread that makes the calls, with its own
-//! credentials, umask, working directory, root and namespaces. All its signals wait meanwhile. What only the tracer can
+//! credentials, umask, working directory, root and namespaces. Signals that it handles wait meanwhile. What only the tracer can
 //! do, the journal above all, the thread asks for by a [`Trap`]: an open that no kernel carries out and that the filter
 //! stops. At the last one the tracer gives the thread everything back as it was, and the answer. Where the tracer has
 //! died meanwhile, traps fail, and the parasite itself gives back what is in the frame.

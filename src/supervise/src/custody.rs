@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use rustix::fs::CWD;
 use rustix::io::Errno;
+use tmpshim_core::clean::SLACK;
 use tmpshim_core::event::Event;
 use tmpshim_core::identity::{self, Identity, Seen};
 use tmpshim_core::settings::{Cleanup, Log, Settings};
@@ -59,9 +60,6 @@ struct Unchecked {
     /// It is a directory, and this is to be known of it; and when it was begun, in nanoseconds since 1970.
     directory: Option<(Directory, u64)>,
 }
-
-/// How much earlier than it was begun a directory may be: a server's clock is another one than ours.
-const SLACK: u64 = 3600 * 1_000_000_000;
 
 // SAFETY: what it points to is the tracker's own memory, which is never unmapped, and whose places change hands by atomic
 // words; it is used by one thread at a time.
@@ -214,9 +212,8 @@ impl Custody {
         self.cleans.store(cleanup != Cleanup::Off, Ordering::Release);
         self.over.store(true, Ordering::Release);
         self.makers.wake();
+        // It catches up once more, for all that have died by now.
         let _ = watching.join();
-        // Of those that have died last, that thread may not have heard.
-        self.catch_up();
         // Directories were seen to.
         self.tracker.clean_up(Cleanup::Off, Ending::Signal, false);
     }

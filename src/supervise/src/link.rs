@@ -17,7 +17,7 @@ use tmpshim_core::tracker::Tracker;
 use crate::call::Link;
 use crate::custody::Said;
 use crate::supervisor::{Answer, Outcome, Replacement, Supervisor};
-use crate::target::{Start, Target, path, place};
+use crate::target::{Start, Target, line, path, place};
 
 /// A linkat of a file of ours, ready to be done with the target's rights.
 pub(crate) struct Job {
@@ -132,9 +132,8 @@ impl Theirs {
 
 /// Offset and flags, from what proc_pid_fdinfo(5) says.
 fn parse(text: &str) -> Option<(u64, OFlags)> {
-    let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let flags = u32::from_str_radix(line("flags:")?, 8).ok()?;
-    Some((line("pos:")?.parse().ok()?, OFlags::from_bits_retain(flags)))
+    let flags = u32::from_str_radix(line(text.as_bytes(), "flags")?, 8).ok()?;
+    Some((line(text.as_bytes(), "pos")?.parse().ok()?, OFlags::from_bits_retain(flags)))
 }
 
 /// It, and how its number comes to refer to another file.

@@ -121,11 +121,7 @@ impl Status {
     }
 
     fn parse(text: &[u8], namespace: u64, label: Vec<u8>) -> Option<Self> {
-        let line = |name: &str| {
-            let mut lines = text.split(|&byte| byte == b'\n');
-            let value = lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
-            str::from_utf8(value).ok().map(str::trim)
-        };
+        let line = |name| line(text, name);
         let numbers = |name| -> Option<Vec<u32>> {
             line(name)?.split_ascii_whitespace().map(|number| number.parse().ok()).collect()
         };
@@ -144,6 +140,13 @@ impl Status {
             },
         })
     }
+}
+
+/// What stands behind `name` in one of /proc's files of `name:` and value.
+pub(crate) fn line<'a>(text: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut lines = text.split(|&byte| byte == b'\n');
+    let value = lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
+    str::from_utf8(value).ok().map(str::trim)
 }
 
 /// Reads the path at `address`. Nothing where the kernel would not find one either.

@@ -4,6 +4,8 @@
 //! calls must not. But what ends the program by default does so at once, as it would have in the middle of its own call:
 //! otherwise a server that hangs would keep SIGINT and SIGTERM away.
 
+use crate::target::line;
+
 /// Those that end a process where it says nothing else: signal(7), and all real-time signals. Not SIGKILL, which never
 /// waits, nor what a thread does to itself.
 const ENDING: u64 = {
@@ -50,17 +52,13 @@ impl Traveller {
     }
 
     fn by(status: &[u8], blocked: u64) -> Self {
-        let line = |name: &str| {
-            let mut lines = status.split(|&byte| byte == b'\n');
-            str::from_utf8(lines.find_map(|line| line.strip_prefix(name.as_bytes()))?).ok()
-        };
-        let set = |name: &str| u64::from_str_radix(line(name)?.trim(), 16).ok();
-        let mask = match (set("SigIgn:"), set("SigCgt:")) {
+        let set = |name| u64::from_str_radix(line(status, name)?, 16).ok();
+        let mask = match (set("SigIgn"), set("SigCgt")) {
             (Some(ignored), Some(caught)) => !(ENDING & !ignored & !caught) | blocked,
             _ => u64::MAX,
         };
         // Real, effective, saved, and that of the filesystem.
-        let user = line("Uid:").and_then(|users| users.split_ascii_whitespace().nth(3)?.parse().ok());
+        let user = line(status, "Uid").and_then(|users| users.split_ascii_whitespace().nth(3)?.parse().ok());
         Self { mask, user }
     }
 }
