@@ -2,26 +2,16 @@
  * `hostile DIR USER VICTIM`. DIR is without O_TMPFILE, and `VICTIM/tracked` is what --track tracks. As that user it
  * announces what lies in VICTIM, has the tracer believe that it has made it, and ends in the middle of that. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "line %d: %s: %s\n", __LINE__, #condition, strerror(errno)); \
-            _exit(1); \
-        } \
-    } while (0)
+#include "check.h"
 
 /* As in tmpshim_core::parasite. */
 enum { QUESTION = -0x746d7073, ANNOUNCE = 2, CONFIRM = 3, A_FILE = 1, A_DIRECTORY = 2 };

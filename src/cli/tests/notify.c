@@ -1,28 +1,18 @@
 /* A program that no library reaches: static, on a directory that is its first argument. Exits with the number of the
  * line that found something wrong, or does what the second argument says. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#define CHECK(condition) \
-    do { \
-        if (!(condition)) { \
-            fprintf(stderr, "line %d: %s: %s\n", __LINE__, #condition, strerror(errno)); \
-            _exit(1); \
-        } \
-    } while (0)
+#include "check.h"
 
 static void use(int fd, int flags, mode_t mode)
 {
