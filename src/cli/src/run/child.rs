@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{
     Pid, WaitId, WaitIdOptions, WaitOptions, WaitStatus, set_child_subreaper, wait, waitid, waitpid,
 };
+pub(super) use tmpshim_supervise::trace::{Change, End};
 
 use super::loaded::Verification;
 use super::program;
@@ -91,26 +92,6 @@ pub(super) struct Child {
     pid: Pid,
     /// It has ended, which was said, and is to be reaped.
     is_ending: bool,
-}
-
-/// What has become of our children.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    /// This signal has stopped the program.
-    Stopped(i32),
-    /// The program has ended. Whoever looks next has it forgotten.
-    Ending(End),
-    /// Nothing for now.
-    Quiet,
-    /// There are none.
-    Alone,
-}
-
-/// How the program ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    Status(u8),
-    Signal(i32),
 }
 
 impl Caller {
@@ -222,19 +203,13 @@ fn changed() -> Result<Option<(Pid, Option<End>)>, Errno> {
     }
     // SAFETY: what waitid(2) has written, or zero.
     let (pid, status) = unsafe { (seen.si_pid(), seen.si_status()) };
-    let end = match seen.si_code {
-        libc::CLD_EXITED => Some(End::Status(status as u8)),
-        libc::CLD_KILLED | libc::CLD_DUMPED => Some(End::Signal(status)),
-        _ => None,
-    };
-    Ok(Pid::from_raw(pid).map(|pid| (pid, end)))
+    Ok(Pid::from_raw(pid).map(|pid| (pid, End::of(seen.si_code, status))))
 }
 
-impl End {
-    pub(super) fn of(status: WaitStatus) -> Option<Self> {
-        let by_signal = status.terminating_signal().map(Self::Signal);
-        by_signal.or_else(|| status.exit_status().map(|status| Self::Status(status as u8)))
-    }
+/// How a process has ended, if it has.
+pub(super) fn end_of(status: WaitStatus) -> Option<End> {
+    let by_signal = status.terminating_signal().map(End::Signal);
+    by_signal.or_else(|| status.exit_status().map(|status| End::Status(status as u8)))
 }
 
 /// Whether a process is left that the program started, directly or not.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, wait, waitpid};
 
 use super::OWN_FAILURE;
-use super::child::{Child, End};
+use super::child::{Child, End, end_of};
 use super::loaded::Verification;
 use super::news::{News, handle_of};
 use crate::signals::{self, Set};
@@ -81,7 +81,7 @@ impl Front {
             // As PID 1 we get orphans of whoever enters the namespace from outside; after the overseer's death, the program.
             while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
                 if pid == program {
-                    end = End::of(status);
+                    end = end_of(status);
                 }
             }
             let mut stopped_by = None;

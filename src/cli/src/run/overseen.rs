@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use rustix::process::Pid;
 use tmpshim_core::settings::{Cleanup, Settings};
 use tmpshim_supervise::supervisor::Clean;
-use tmpshim_supervise::trace::{self, Tracer};
+use tmpshim_supervise::trace::Tracer;
 
 use super::OWN_FAILURE;
 use super::child::{Caller, Change, Child, End, Order};
@@ -90,16 +90,9 @@ impl Overseen {
 
     /// What has become of it, and of all that has become ours.
     pub(super) fn look(&mut self) -> Change {
-        let tracer = match &mut self.by {
-            By::Listener(child, _) => return child.look(),
-            By::Tracer(tracer) => tracer,
-        };
-        match tracer.look() {
-            trace::Change::Stopped(signal) => Change::Stopped(signal),
-            trace::Change::Ending(trace::End::Status(status)) => Change::Ending(End::Status(status)),
-            trace::Change::Ending(trace::End::Signal(signal)) => Change::Ending(End::Signal(signal)),
-            trace::Change::Quiet => Change::Quiet,
-            trace::Change::Alone => Change::Alone,
+        match &mut self.by {
+            By::Listener(child, _) => child.look(),
+            By::Tracer(tracer) => tracer.look(),
         }
     }
 

@@ -40,6 +40,17 @@ pub enum End {
     Signal(i32),
 }
 
+impl End {
+    /// By what waitid(2) says: `si_code` and `si_status`. Nothing where it has only stopped, or goes on.
+    pub fn of(code: i32, status: i32) -> Option<Self> {
+        match code {
+            libc::CLD_EXITED => Some(Self::Status(status as u8)),
+            libc::CLD_KILLED | libc::CLD_DUMPED => Some(Self::Signal(status)),
+            _ => None,
+        }
+    }
+}
+
 /// One that has ended, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -95,11 +106,7 @@ pub(crate) fn ended() -> Ended {
     if thread <= 0 {
         return Ended::None;
     }
-    match seen.si_code {
-        libc::CLD_EXITED => Ended::One(thread as u32, End::Status(status as u8)),
-        libc::CLD_KILLED | libc::CLD_DUMPED => Ended::One(thread as u32, End::Signal(status)),
-        _ => Ended::NotYet,
-    }
+    End::of(seen.si_code, status).map_or(Ended::NotYet, |end| Ended::One(thread as u32, end))
 }
 
 /// Forgets one that has ended.
