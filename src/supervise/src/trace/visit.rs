@@ -257,7 +257,8 @@ impl Tracer {
             self.has_room = true;
         }
         // What is still announced may be there: it has died in between.
-        let tickets = visit.tickets.into_iter();
+        // The newest first: its path may lead through an older one.
+        let tickets = visit.tickets.into_iter().rev();
         self.custody.settle(tickets.filter_map(|announced| Some((announced.ticket?, announced.claim))));
     }
 }
