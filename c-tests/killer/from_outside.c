@@ -24,6 +24,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,13 +169,14 @@ static int path_of(int number)
 
 static void list(FILE *out, const struct seccomp_notif *call)
 {
-    char path[4096] = "";
+    char path[2 * 4096 + 1] = "";
     int argument = path_of(call->data.nr);
     if (argument >= 0) {
-        struct iovec here = { path, sizeof path - 1 }, there = { (void *)call->data.args[argument], sizeof path - 1 };
-        // Not beyond its page, behind which there may be nothing.
-        there.iov_len = 4096 - call->data.args[argument] % 4096 < here.iov_len ? 4096 - call->data.args[argument] % 4096 : here.iov_len;
-        if (process_vm_readv((pid_t)call->pid, &here, 1, &there, 1, 0) < 0)
+        // Page by page: what lies behind the path's last page may not be there, and the read ends before it.
+        const uintptr_t from = (uintptr_t)call->data.args[argument], edge = (from | 4095) + 1;
+        struct iovec here = { path, sizeof path - 1 };
+        struct iovec there[] = { { (void *)from, edge - from }, { (void *)edge, 4096 } };
+        if (process_vm_readv((pid_t)call->pid, &here, 1, there, 2, 0) < 0)
             path[0] = '\0';
     }
     fprintf(out, "%d%s%s\n", call->data.nr, argument >= 0 ? " " : "", path);
