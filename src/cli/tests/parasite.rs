@@ -23,8 +23,9 @@ use std::ptr::null_mut;
 
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
-use tmpshim_core::parasite::{Answer, Errand, Frame, Kind, Said, Saved};
+use tmpshim_core::parasite::{Answer, Errand, Frame, Kind, NO, Said, Saved};
 use tmpshim_core::sys;
+use tmpshim_core::tmpfile::plan::QUESTION_DIRECTORY;
 use tmpshim_core::tmpfile::survey::Survey;
 use tmpshim_supervise::trace::image::Image;
 
@@ -160,7 +161,33 @@ struct Back {
 const FLAGS: u64 = 0x8d7;
 const USER: u64 = 0x33;
 
-/// Makes this thread do an errand, with nobody to ask.
+/// What the kernel makes of the questions that this thread asks: a `SECCOMP_RET_` action. Until it ends.
+fn answer_questions(action: u32) {
+    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let unless = |k: u32, jf: u8| libc::sock_filter { jf, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k) };
+    let load = |offset: u32| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
+    let mut filter = [
+        load(0),
+        unless(libc::SYS_openat as u32, 3),
+        load(16),
+        unless(QUESTION_DIRECTORY.cast_unsigned(), 1),
+        statement(libc::BPF_RET | libc::BPF_K, action),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: for this test's thread, which ends with it.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+    }
+}
+
+/// The tracer says no to whatever this thread asks.
+fn refuse_questions() {
+    answer_questions(libc::SECCOMP_RET_ERRNO | NO.unsigned_abs() as u32);
+}
+
+/// Makes this thread do an errand.
 fn send(errand: Errand, by_return: bool) -> Back {
     send_masked(errand, by_return, u64::MAX)
 }
@@ -239,6 +266,7 @@ fn open_errand(directory: &CStr) -> Errand {
 }
 
 fn stand_in(directory: &Path) -> File {
+    refuse_questions();
     let back = send(open_errand(&c_path(directory)), true);
     back.check();
     assert_eq!(back.answer.abandoned, 0, "nobody has given a ticket");

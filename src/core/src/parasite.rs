@@ -110,8 +110,8 @@ pub enum Said {
 
 /// The reasons to stop for the tracer, in the fifth argument of an openat(2) with
 /// [`QUESTION_DIRECTORY`](crate::tmpfile::plan::QUESTION_DIRECTORY), the null path and
-/// [`QUESTION_FLAGS`](crate::tmpfile::plan::QUESTION_FLAGS). The fourth is the address of what it is about. Any negative
-/// answer means no, that of the kernel itself without a tracer among them.
+/// [`QUESTION_FLAGS`](crate::tmpfile::plan::QUESTION_FLAGS). The fourth is the address of what it is about. [`NO`]
+/// is the tracer's; any other negative answer is the kernel's own, and there is no tracer any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Trap {
@@ -126,6 +126,9 @@ pub enum Trap {
     /// The kept file of this [`Place`] has no hidden name any more.
     ForgetFile = 5,
 }
+
+/// What the tracer says where it will not, or cannot.
+pub const NO: i64 = -1;
 
 /// A file of ours that has its mode already.
 pub const NO_MODE: i64 = 0x1_0000;

@@ -15,6 +15,11 @@ pub trait Records {
     /// As [`Tracker::announce`].
     fn announce(&self, directory: BorrowedFd<'_>, known: &[u8], name: &Name, entry: Entry) -> Option<Self::Ticket<'_>>;
 
+    /// Whether whoever kept the record is gone. What is made then, nobody removes should its maker be killed: so make nothing.
+    fn is_lost(&self) -> bool {
+        false
+    }
+
     /// As [`Tracker::reclaim_a_few_files`].
     fn reclaim_a_few_files(&self);
 

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use rustix::fd::{AsRawFd, BorrowedFd};
 use tmpshim_core::identity::Identity;
 use tmpshim_core::name::Name;
-use tmpshim_core::parasite::{Announcement, Confirmation, NO_MODE, Place, Trap};
+use tmpshim_core::parasite::{Announcement, Confirmation, NO, NO_MODE, Place, Trap};
 use tmpshim_core::records::{self, Records};
 use tmpshim_core::sys;
 use tmpshim_core::text::PATH_MAX;
@@ -15,6 +15,7 @@ use tmpshim_core::tracker::Entry;
 /// The tracer, as far as this errand has to do with it.
 pub(crate) struct Overseer {
     abandoned: Cell<u32>,
+    is_lost: Cell<bool>,
 }
 
 /// A place in the tracer's journal.
@@ -25,7 +26,7 @@ pub(crate) struct Ticket<'a> {
 
 impl Overseer {
     pub(crate) fn new() -> Self {
-        Self { abandoned: Cell::new(0) }
+        Self { abandoned: Cell::new(0), is_lost: Cell::new(false) }
     }
 
     /// Bit n: ticket n was given back.
@@ -55,8 +56,34 @@ impl Overseer {
             name: [0; 256],
         };
         fill(&mut announcement.name, name)?;
-        let number = ask(Trap::Announce, &announcement).and_then(|answer| u32::try_from(answer).ok())?;
+        let number = self.ask(Trap::Announce, &announcement).and_then(|answer| u32::try_from(answer).ok())?;
         (number < u32::BITS).then_some(Ticket { overseer: self, number })
+    }
+
+    #[inline(never)]
+    fn ask_of_place(&self, trap: Trap, path: &[u8]) -> Option<i64> {
+        let mut place = Place { length: path.len() as u32, path: [0; PATH_MAX] };
+        fill(&mut place.path, path)?;
+        self.ask(trap, &place)
+    }
+
+    /// Nothing where the answer is no, or there is no tracer any more.
+    fn ask<T>(&self, trap: Trap, about: &T) -> Option<i64> {
+        let arguments = [
+            QUESTION_DIRECTORY as isize as usize,
+            0,
+            QUESTION_FLAGS as usize,
+            core::ptr::from_ref(about).expose_provenance(),
+            trap as usize,
+            0,
+        ];
+        // SAFETY: an open of the null path, which the kernel refuses; the tracer only reads what it is about.
+        let answer = unsafe { sys::raw(libc::SYS_openat, arguments.map(MaybeUninit::new)) };
+        let answer = answer as i64;
+        if answer < 0 && answer != NO {
+            self.is_lost.set(true);
+        }
+        (answer >= 0).then_some(answer)
     }
 }
 
@@ -67,35 +94,32 @@ impl Records for Overseer {
         self.announce_name(directory, name.as_bytes(), entry, true)
     }
 
+    fn is_lost(&self) -> bool {
+        self.is_lost.get()
+    }
+
     /// The tracer does that by itself.
     fn reclaim_a_few_files(&self) {}
 
     fn mode_of_file(&self, path: &[u8]) -> Option<Option<u32>> {
-        let mode = ask_of_place(Trap::ModeOfFile, path)?;
+        let mode = self.ask_of_place(Trap::ModeOfFile, path)?;
         Some(if mode == NO_MODE { None } else { u32::try_from(mode).ok() })
     }
 
     fn forget_file(&self, path: &[u8]) {
-        ask_of_place(Trap::ForgetFile, path);
+        self.ask_of_place(Trap::ForgetFile, path);
     }
 }
 
 impl records::Ticket for Ticket<'_> {
     fn confirm(self, made: &Identity) {
-        ask(Trap::Confirm, &Confirmation { ticket: self.number, padding: 0, identity: *made });
+        self.overseer.ask(Trap::Confirm, &Confirmation { ticket: self.number, padding: 0, identity: *made });
     }
 
     /// Said with the answer: until then whoever looks finds nothing there, and no harm is done.
     fn abandon(self) {
         self.overseer.abandoned.set(self.overseer.abandoned() | 1 << self.number);
     }
-}
-
-#[inline(never)]
-fn ask_of_place(trap: Trap, path: &[u8]) -> Option<i64> {
-    let mut place = Place { length: path.len() as u32, path: [0; PATH_MAX] };
-    fill(&mut place.path, path)?;
-    ask(trap, &place)
 }
 
 /// Nothing where it does not fit.
@@ -105,19 +129,4 @@ fn fill(room: &mut [u8], text: &[u8]) -> Option<()> {
         *to = *from;
     }
     (text.len() <= room.len()).then_some(())
-}
-
-/// Nothing where the answer is no, or there is no tracer any more.
-fn ask<T>(trap: Trap, about: &T) -> Option<i64> {
-    let arguments = [
-        QUESTION_DIRECTORY as isize as usize,
-        0,
-        QUESTION_FLAGS as usize,
-        core::ptr::from_ref(about).expose_provenance(),
-        trap as usize,
-        0,
-    ];
-    // SAFETY: an open of the null path, which the kernel refuses; the tracer only reads what it is about.
-    let answer = unsafe { sys::raw(libc::SYS_openat, arguments.map(MaybeUninit::new)) };
-    i64::try_from(answer).ok().filter(|&answer| answer >= 0)
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 use tmpshim_core::parasite::{Announcement, Confirmation, Errand, Kind, Place, Said, Trap};
 use tmpshim_core::tmpfile::plan::{QUESTION_DIRECTORY, QUESTION_FLAGS};
 
-use super::{address, c_path, made, open_errand, send_masked};
+use super::{address, answer_questions, c_path, made, open_errand, send_masked};
 
 /// What was asked, in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,27 +84,14 @@ const KNOWN: &str = "77777777";
 /// Makes the calling thread's questions come to [`answer`]. No other thread's.
 fn begin() -> MutexGuard<'static, ()> {
     let turn = TURN.lock().unwrap();
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    let unless = |k: u32, jf: u8| libc::sock_filter { jf, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k) };
-    let load = |offset: u32| statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset);
-    let mut filter = [
-        load(0),
-        unless(libc::SYS_openat as u32, 3),
-        load(16),
-        unless(QUESTION_DIRECTORY.cast_unsigned(), 1),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_TRAP),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: handler and filter are for this test's thread, which ends with it.
+    // SAFETY: the handler is for this test's thread, which ends with it.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = answer as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
         assert_eq!(libc::sigaction(libc::SIGSYS, &raw const action, std::ptr::null_mut()), 0);
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
     }
+    answer_questions(libc::SECCOMP_RET_TRAP);
     turn
 }
 

@@ -1,17 +1,17 @@
-//! Each errand with nobody to ask, as when the tracer is dead.
+//! Each errand with a tracer that says no to everything, and with none any more.
 
-use std::ffi::CString;
-use std::fs;
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tmpshim_core::parasite::{Errand, Kind, Said};
 use tmpshim_core::sys;
 
-use super::{address, c_path, open_errand, send, stand_in};
+use super::{address, c_path, open_errand, refuse_questions, send, stand_in};
 
 #[test]
 fn s_a_stand_in_is_made_and_the_thread_is_as_before() {
@@ -56,6 +56,19 @@ fn s_a_bad_address_is_the_kernels_to_refuse() {
     }
 }
 
+fn publish_errand(old: &CStr, new: &CStr) -> Errand {
+    Errand {
+        kind: Kind::Link as u32,
+        refusal: libc::ENOENT as u32,
+        directory: libc::AT_FDCWD,
+        flags: libc::AT_SYMLINK_FOLLOW,
+        path: address(old),
+        to: libc::AT_FDCWD,
+        new: address(new),
+        ..Errand::default()
+    }
+}
+
 #[test]
 fn s_a_file_is_published() {
     let root = tempfile::tempdir().unwrap();
@@ -64,16 +77,7 @@ fn s_a_file_is_published() {
     file.write_all(&text).unwrap();
     let (old, new) = (CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap(), root.path().join("new"));
     let new_text = c_path(&new);
-    let errand = Errand {
-        kind: Kind::Link as u32,
-        refusal: libc::ENOENT as u32,
-        directory: libc::AT_FDCWD,
-        flags: libc::AT_SYMLINK_FOLLOW,
-        path: address(&old),
-        to: libc::AT_FDCWD,
-        new: address(&new_text),
-        ..Errand::default()
-    };
+    let errand = publish_errand(&old, &new_text);
     let back = send(errand, true);
     back.check();
     assert_eq!((back.answer.result, back.answer.said), (0, Said::Published as u32));
@@ -118,6 +122,29 @@ fn s_a_directory_is_made_also_where_nobody_records_it() {
     }
 }
 
+/// Should the program be killed now, nobody would remove it (T5).
+#[test]
+fn s6_without_a_tracer_nothing_is_made_that_has_a_name_of_ours() {
+    let root = tempfile::tempdir().unwrap();
+    // As a stand-in was made while there was one.
+    let hidden = root.path().join(format!(".tmpshim-l{}", "0".repeat(32)));
+    let file = File::create_new(&hidden).unwrap();
+    fs::remove_file(&hidden).unwrap();
+    let changed = || fs::metadata(root.path()).map(|seen| (seen.mtime(), seen.mtime_nsec())).unwrap();
+    let before = changed();
+    for mode in [0o600, 0o640] {
+        let back = send(Errand { mode, ..open_errand(&c_path(root.path())) }, true);
+        back.check();
+        assert_eq!(back.answer.result, -i64::from(libc::EOPNOTSUPP), "mode {mode:o}");
+    }
+    let (old, new) = (CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap(), root.path().join("new"));
+    let new = c_path(&new);
+    let back = send(publish_errand(&old, &new), true);
+    back.check();
+    assert_eq!(back.answer.result, -i64::from(libc::ENOENT));
+    assert_eq!(changed(), before, "something was there for a moment");
+}
+
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn handle(_: i32) {
@@ -134,6 +161,7 @@ fn s_a_signal_that_has_waited_is_handled_on_the_programs_own_stack() {
         action.sa_sigaction = handle as *const () as usize;
         assert_eq!(libc::sigaction(libc::SIGUSR2, &raw const action, null_mut()), 0);
     }
+    refuse_questions();
     let before = sys::block_signals(1 << (libc::SIGUSR2 - 1));
     sys::raise(libc::SIGUSR2).unwrap();
     assert_eq!(HANDLED.load(Ordering::Relaxed), 0);

@@ -11,7 +11,7 @@ use tmpshim_core::sys;
 use tmpshim_core::tmpfile::survey::Survey;
 use tmpshim_supervise::trace::image::Image;
 
-use super::{FLAGS, PARASITE, SLOT, c_path, open_errand};
+use super::{FLAGS, PARASITE, SLOT, c_path, open_errand, refuse_questions};
 
 const CODE: u64 = 0x23;
 const PAGE: usize = 4096;
@@ -97,6 +97,7 @@ fn s_a_32_bit_program_goes_on_where_it_was() {
     if !Path::new("/proc/sys/abi/vsyscall32").exists() {
         return println!("this kernel runs no 32-bit programs");
     }
+    refuse_questions();
     let image = Image::parse(PARASITE).unwrap();
     let root = tempfile::tempdir().unwrap();
     let directory = c_path(root.path());

@@ -123,6 +123,9 @@ fn publish_copy<D: Descriptor>(
     let hidden = Name::fresh(Kind::Publishing)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let ticket = tracker.and_then(|tracker| tracker.announce(parent.as_fd(), b"", &hidden, Entry::File { mode: None }));
+    if tracker.is_some_and(Records::is_lost) {
+        return Err(Errno::NOENT);
+    }
     let hidden = Hidden { directory: parent.as_fd(), name: hidden, ticket };
     let file = openat(parent, hidden.name.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
     // Opened while its owner may still write to it, whatever mode it is going to have.

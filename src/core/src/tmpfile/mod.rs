@@ -167,6 +167,7 @@ fn create_unlinked<R: Records>(
 ) -> Result<Fd, Errno> {
     let name = fresh_name(request.flags)?;
     let ticket = means.announce(directory, path, &name, Entry::File { mode: None });
+    means.is_noted()?;
     let created = create(directory, request, &name, means.next);
     if created.is_ok() && unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_err() {
         // A name that cannot be removed again: the program gets the answer it had, and the record stays.
@@ -187,6 +188,12 @@ impl<'a, R: Records> Means<'a, R> {
     /// So that nothing is left if something ends the process now (T5).
     fn announce(&self, directory: BorrowedFd<'_>, path: &[u8], name: &Name, entry: Entry) -> Option<R::Ticket<'a>> {
         self.tracker?.announce(directory, path, name, entry)
+    }
+
+    /// # Errors
+    /// What was announced nobody could note any more: nothing may be made.
+    fn is_noted(&self) -> Result<(), Errno> {
+        if self.tracker.is_some_and(Records::is_lost) { Err(Errno::OPNOTSUPP) } else { Ok(()) }
     }
 }
 
@@ -209,6 +216,7 @@ impl<'a, T: Ticket + 'a> Private<'a, T> {
     #[inline(never)]
     fn begin<R: Records<Ticket<'a> = T>>(above: &Fd, name: Name, means: &Means<'a, R>) -> Option<(Name, Option<T>)> {
         let ticket = means.announce(above.as_fd(), b"", &name, Entry::Directory);
+        means.is_noted().ok()?;
         if mkdirat(above, name.as_c_str(), Mode::RWXU).is_err() {
             give_back(ticket);
             return None;
@@ -300,6 +308,7 @@ unsafe fn in_one_slot<R: Records>(
     let rules = mode::needs_more(request.mode).then(|| mode::Rules::of(directory.as_fd(), request.mode));
     let name = fresh_name(request.flags)?;
     let ticket = means.announce(directory.as_fd(), b"", &name, Entry::File { mode: None });
+    means.is_noted()?;
     drop(directory);
     // The umask takes a descriptor for a moment, so it is read while the slot is free.
     let created = rules.and_then(|rules| rules.created());

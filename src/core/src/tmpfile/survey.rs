@@ -122,6 +122,9 @@ fn key(device: u64, mount: u64) -> u64 {
 fn attempt(directory: BorrowedFd<'_>, tracker: Option<&impl Records>) -> Option<Unlinked> {
     let name = Name::fresh(Kind::Probe).ok()?;
     let ticket = announce(directory, &name, tracker);
+    if tracker.is_some_and(Records::is_lost) {
+        return None;
+    }
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let created = openat(directory, name.as_c_str(), flags, Mode::RUSR | Mode::WUSR);
     if created.is_err() || crate::fd::unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_ok() {
@@ -176,6 +179,9 @@ fn still_has_a_name(directory: BorrowedFd<'_>, file: &Fd, tracker: Option<&impl 
     let Some(path) = path.as_c_str() else { return false };
     let _ = fchmod(file, Mode::RUSR | Mode::WUSR);
     let ticket = announce(directory, &name, tracker);
+    if tracker.is_some_and(Records::is_lost) {
+        return true;
+    }
     let linked = linkat(CWD, path, directory, name.as_c_str(), AtFlags::SYMLINK_FOLLOW);
     if linked.is_err() || crate::fd::unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_ok() {
         give_back(ticket);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tmpshim_core::journal::Entry;
 use tmpshim_core::name::{Kind, LENGTH, mark};
-use tmpshim_core::parasite::{Announcement, Confirmation, NO_MODE, Place, Trap};
+use tmpshim_core::parasite::{Announcement, Confirmation, NO, NO_MODE, Place, Trap};
 
 use super::memory;
 use super::registers::{Native, Registers};
@@ -16,9 +16,6 @@ use crate::target::Target;
 
 /// How many tickets a parasite can have: a bit each says which it has given up.
 const TICKETS: usize = 32;
-
-/// Any negative answer.
-const NO: i64 = -1;
 
 /// Answers one question of a thread that is inside.
 pub(super) fn serve(tracer: &mut Tracer, thread: u32, registers: &Native) -> i64 {
