@@ -14,8 +14,9 @@ use tmpshim_core::settings::{Cleanup, Log, Settings};
 use tmpshim_core::tmpfile::Made;
 use tmpshim_core::tracker::{Cleaned, Ending, Surroundings, Ticket, Tracker};
 
-use crate::directory::{Clean, Made as Directory, Makers};
+use crate::maker::Made as Directory;
 use crate::target::Target;
+use crate::watch::{Clean, Makers};
 
 /// The stack of a thread of ours, in bytes.
 pub(crate) const STACK: usize = 256 << 10;

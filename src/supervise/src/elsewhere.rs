@@ -8,8 +8,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::job::Job;
 use crate::rights::Hand;
-use crate::supervisor::{Job, Supervisor};
+use crate::supervisor::Supervisor;
 use crate::target::Target;
 
 /// Answers; returns when that is done, or is left to the kernel because it cannot be.

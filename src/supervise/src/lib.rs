@@ -7,23 +7,28 @@
 //! answers.
 //!
 //! A call's way: `supervisor` takes it from the `listener`; `call` says what it is; `target` shows who made it, and where
-//! its paths begin; `open`, `link` or `directory` answer it, with the `rights` of the target; for a target in another user
+//! its paths begin; as a `job`, `open`, `link` or `directory` answer it, with the `rights` of the target; for a target in another user
 //! namespace a process of its own does (`elsewhere`).
 
 mod call;
-mod custody;
+pub mod custody;
 mod directory;
 mod elsewhere;
 pub mod filter;
 pub mod install;
+mod job;
 mod link;
 pub mod listener;
+mod maker;
 mod open;
 mod rights;
+mod room;
 mod sandbox;
 pub mod supervisor;
 mod target;
 pub mod trace;
+mod unfinished;
+pub mod watch;
 
 /// The calling thread's last error.
 fn last_errno() -> rustix::io::Errno {

@@ -16,7 +16,8 @@ use tmpshim_core::tracker::Tracker;
 
 use crate::call::Link;
 use crate::custody::Said;
-use crate::supervisor::{Answer, Outcome, Replacement, Supervisor};
+use crate::job::{Answer, Outcome, Replacement};
+use crate::supervisor::Supervisor;
 use crate::target::{Start, Target, line, path, place};
 
 /// A linkat of a file of ours, ready to be done with the target's rights.

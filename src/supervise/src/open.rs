@@ -12,7 +12,8 @@ use tmpshim_core::tmpfile::{Means, Request, stand_in};
 
 use crate::call::Open;
 use crate::custody::Said;
-use crate::supervisor::{Answer, Outcome, Supervisor};
+use crate::job::{Answer, Outcome};
+use crate::supervisor::Supervisor;
 use crate::target::{Start, Target, is_at_home, path, place};
 use tmpshim_core::tracker::Tracker;
 

@@ -1,9 +1,8 @@
 //! Taking calls and answering them: any number of threads, of which one at a time waits for the next call and the others
 //! are busy with theirs, so that a slow filesystem holds up nobody but who uses it.
 
-use std::collections::{HashMap, HashSet};
-use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::HashSet;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,24 +12,24 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use tmpshim_core::journal::Entry;
 use tmpshim_core::settings::{Cleanup, Settings};
 use tmpshim_core::tmpfile::plan::QUESTION_ANSWER;
 use tmpshim_core::tmpfile::survey::Survey;
-use tmpshim_core::tracker::{Ticket, Tracker};
+use tmpshim_core::tracker::Tracker;
 
 use crate::call::{Call, call_of};
-use crate::custody::{Custody, STACK, Said};
+use crate::custody::{Custody, STACK};
 use crate::directory;
+use crate::job::{Answer, Job, Located, Outcome};
 use crate::listener::Listener;
 use crate::open::{self, Native};
 use crate::rights::{Hand, Trouble};
+use crate::room::Room;
 use crate::sandbox::Sandboxes;
-use crate::target::{Place, Start, Status, Target};
+use crate::target::{Place, Status, Target};
+use crate::unfinished::{Interrupted, Unfinished};
+use crate::watch::Clean;
 use crate::{elsewhere, link};
-
-pub use crate::custody::NAME;
-pub use crate::directory::{Clean, Remove};
 
 /// How many calls may be under way at once. More wait in the kernel.
 const THREADS: usize = 64;
@@ -55,79 +54,6 @@ pub struct Supervisor {
     settled: Condvar,
 }
 
-/// What the program gets.
-pub(crate) enum Answer {
-    /// The kernel's own answer to its own call: what it would have been without us.
-    Native,
-    /// What a filesystem with O_TMPFILE would have said.
-    Error(Errno),
-    /// 0, and what could not be done before the call was interrupted.
-    Done(Option<Replacement>),
-    /// A stand-in.
-    File { file: OwnedFd, close_on_exec: bool },
-}
-
-/// What a number of the program's is to refer to.
-pub(crate) struct Replacement {
-    pub(crate) number: u32,
-    pub(crate) file: OwnedFd,
-    pub(crate) close_on_exec: bool,
-}
-
-/// An answer, and what the log says of it, with the path in the program's own words.
-pub(crate) struct Outcome {
-    pub(crate) answer: Answer,
-    pub(crate) said: Option<(Said, Vec<u8>)>,
-}
-
-impl Outcome {
-    pub(crate) const NATIVE: Self = Self { answer: Answer::Native, said: None };
-}
-
-/// A call of ours, with all that has to be looked up before its target's rights are taken on.
-pub(crate) enum Job {
-    Open(open::Job),
-    Link(link::Job),
-    Directory(directory::Job),
-}
-
-/// Where a call has its effect.
-enum Located {
-    Directory(OwnedFd),
-    Name((OwnedFd, CString)),
-}
-
-/// The directory that a name is to be in, and the name. The empty path and the root are the kernel's to judge, and so is
-/// what leads through /proc/self.
-fn locate_name(path: &Start, root: Option<&OwnedFd>) -> Result<Located, Outcome> {
-    match path.open_parent(root) {
-        None | Some(Err(Errno::LOOP | Errno::XDEV)) => Err(Outcome::NATIVE),
-        Some(Err(error)) => Err(Outcome { answer: Answer::Error(error), said: None }),
-        Some(Ok(place)) => Ok(Located::Name(place)),
-    }
-}
-
-impl Job {
-    /// With the target's rights, and its root; where that cannot be entered, `root` is that.
-    fn locate(&self, root: Option<&OwnedFd>) -> Result<Located, Outcome> {
-        match self {
-            Self::Open(job) => job.locate(root).map(Located::Directory),
-            Self::Link(job) => locate_name(&job.new, root),
-            Self::Directory(job) => locate_name(&job.start, root),
-        }
-    }
-
-    /// With the target's rights and our root, since much goes by our own /proc.
-    fn run(&self, place: &Located, supervisor: &Supervisor, id: u64, tracker: Option<&Tracker>) -> Outcome {
-        match (self, place) {
-            (Self::Open(job), Located::Directory(directory)) => job.run(directory, supervisor, tracker),
-            (Self::Link(job), Located::Name(name)) => job.run(name, supervisor, id, tracker),
-            (Self::Directory(job), Located::Name(name)) => job.run(name, &supervisor.custody, tracker),
-            _ => Outcome::NATIVE,
-        }
-    }
-}
-
 impl Supervisor {
     /// For a child of this process, the program, whose filter's listener this is; `killable` if nothing but a fatal signal
     /// interrupts a call that we have seen. The state directory is in the settings.
@@ -150,7 +76,7 @@ impl Supervisor {
             survey: Survey::new(),
             natives: RwLock::default(),
             home,
-            unfinished: Unfinished { killable, ..Unfinished::default() },
+            unfinished: Unfinished::new(killable),
             sandboxes: Sandboxes::default(),
             main: main.as_raw_nonzero().get().cast_unsigned(),
             leader: Mutex::default(),
@@ -402,134 +328,5 @@ impl Supervisor {
     pub fn end(&self, cleanup: Cleanup, watching: std::thread::JoinHandle<()>) {
         self.settle();
         self.custody.end(cleanup, watching);
-    }
-}
-
-/// Places for what a call may announce, since the journal can only be made, and grow, while we are ourselves: dropped by a
-/// thread just before it takes as many, there are always enough for all.
-pub(crate) struct Room([Option<Ticket<'static>>; 4]);
-
-impl Room {
-    fn make(tracker: Option<&'static Tracker>) -> Self {
-        if let Some(tracker) = tracker {
-            // Of other users' files, too.
-            tracker.reclaim_a_few_files();
-        }
-        let long = [b'/'; 1000];
-        let place = |path: &[u8]| tracker.and_then(|tracker| tracker.reserve(path, Entry::File { mode: None }));
-        Self([place(b"/"), place(b"/"), place(&long), place(&long)])
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        for ticket in self.0.iter_mut().filter_map(Option::take) {
-            ticket.abandon();
-        }
-    }
-}
-
-/// What was done for a call whose program was taken away by a signal before it could be told (before Linux 5.19, where
-/// such a call comes again).
-pub(crate) struct Interrupted {
-    replacement: Option<Replacement>,
-}
-
-/// Calls that were done and come again, by thread: what was done must not be done twice (Sydbox's `go mod download` got
-/// EEXIST from its own first try).
-#[derive(Default)]
-struct Unfinished {
-    /// Then none comes again.
-    killable: bool,
-    threads: Mutex<HashMap<u32, Caller>>,
-    free: Condvar,
-    done: Mutex<HashMap<u32, (Words, Interrupted)>>,
-}
-
-/// A thread whose calls are under way.
-#[derive(Default)]
-struct Caller {
-    busy: bool,
-    /// Its newest call. All others were taken away by signals.
-    newest: u64,
-}
-
-/// What tells a call from another of the same thread.
-type Words = (i32, [u64; 6]);
-
-fn words(stopped: &seccomp_notif) -> Words {
-    (stopped.data.nr, stopped.data.args)
-}
-
-impl Unfinished {
-    /// One call of a thread after the other: the first may still be under way when the thread makes it again. Nothing where
-    /// it makes it once more before this one's turn has come: Go's signals would fill all our threads with waiters.
-    fn take_turn(&self, stopped: &seccomp_notif) -> Option<Turn<'_>> {
-        if self.killable {
-            return Some(Turn { of: self, thread: stopped.pid, call: stopped.id });
-        }
-        let mut threads = self.threads.lock();
-        threads.entry(stopped.pid).or_default().newest = stopped.id;
-        self.free.notify_all();
-        loop {
-            let caller = threads.entry(stopped.pid).or_default();
-            if caller.newest != stopped.id {
-                return None;
-            }
-            if !caller.busy {
-                caller.busy = true;
-                return Some(Turn { of: self, thread: stopped.pid, call: stopped.id });
-            }
-            self.free.wait(&mut threads);
-        }
-    }
-
-    fn remember(&self, stopped: &seccomp_notif, interrupted: Interrupted) {
-        if !self.killable {
-            self.done.lock().insert(stopped.pid, (words(stopped), interrupted));
-        }
-    }
-
-    /// Answers a call that was done before.
-    fn finish(&self, stopped: &seccomp_notif, listener: &Listener) -> bool {
-        if self.killable {
-            return false;
-        }
-        // Any other call of this thread means that it has given that one up.
-        let Some((was, interrupted)) = self.done.lock().remove(&stopped.pid) else { return false };
-        if was != words(stopped) {
-            return false;
-        }
-        let id = stopped.id;
-        let replaced = interrupted.replacement.as_ref().map(|replacement| {
-            listener.replace(id, replacement.number, replacement.file.as_fd(), replacement.close_on_exec)
-        });
-        if replaced == Some(Err(Errno::NOENT)) || listener.answer(id, Ok(())) == Err(Errno::NOENT) {
-            self.remember(stopped, interrupted);
-        }
-        true
-    }
-}
-
-struct Turn<'a> {
-    of: &'a Unfinished,
-    thread: u32,
-    call: u64,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        if self.of.killable {
-            return;
-        }
-        let mut threads = self.of.threads.lock();
-        if let Some(caller) = threads.get_mut(&self.thread) {
-            caller.busy = false;
-            // Else the one that waits removes it.
-            if caller.newest == self.call {
-                threads.remove(&self.thread);
-            }
-        }
-        self.of.free.notify_all();
     }
 }

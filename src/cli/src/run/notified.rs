@@ -10,7 +10,8 @@ use rustix::process::getpid;
 use tmpshim_core::settings::{Cleanup, Settings};
 use tmpshim_supervise::install;
 use tmpshim_supervise::listener::{Listener, socket_pair};
-use tmpshim_supervise::supervisor::{Clean, Supervisor};
+use tmpshim_supervise::supervisor::Supervisor;
+use tmpshim_supervise::watch::Clean;
 
 use super::child::{Caller, Child, Order};
 use super::news::News;

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use rustix::process::Pid;
 use tmpshim_core::settings::{Cleanup, Settings};
-use tmpshim_supervise::supervisor::Clean;
 use tmpshim_supervise::trace::Tracer;
+use tmpshim_supervise::watch::Clean;
 
 use super::OWN_FAILURE;
 use super::child::{Caller, Change, Child, End, Order};

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use tmpshim_core::journal::Record;
 use tmpshim_core::settings::{Cleanup, Log, Settings};
 use tmpshim_supervise::listener::socket_pair;
-use tmpshim_supervise::supervisor::Clean;
+use tmpshim_supervise::watch::Clean;
 
 use super::child::{self, Caller, Change, End, Order};
 use super::family::Family;

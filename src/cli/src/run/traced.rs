@@ -13,8 +13,8 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{Pid, getpid};
 use tmpshim_core::settings::Settings;
 use tmpshim_supervise::listener::socket_pair;
-use tmpshim_supervise::supervisor::Clean;
 use tmpshim_supervise::trace::{self, Tracer};
+use tmpshim_supervise::watch::Clean;
 
 use super::OWN_FAILURE;
 use super::child::{self, Caller, Order};

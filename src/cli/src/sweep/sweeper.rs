@@ -13,7 +13,7 @@ use tmpshim_core::identity;
 use tmpshim_core::journal::{self, Entry, Fate, Header, Journal, Record, Refusal};
 use tmpshim_core::remove::{Outcome, Stuck};
 use tmpshim_core::settings::Cleanup;
-use tmpshim_supervise::supervisor::NAME as SUPERVISOR;
+use tmpshim_supervise::custody::NAME as SUPERVISOR;
 
 use super::mounts::{Around, Mounts};
 use crate::run::in_use;

@@ -14,7 +14,7 @@ use tmpshim_core::tmpfile::plan;
 use super::machine::Interest;
 use crate::call::Call;
 use crate::custody::{Custody, Said};
-use crate::directory::{Made, Maker};
+use crate::maker::{Made, Maker};
 use crate::target::{Target, path};
 
 /// A call on its way: the program makes it, or a parasite.

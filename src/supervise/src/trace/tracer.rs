@@ -25,7 +25,7 @@ use super::wait::{self, End, Ended, Stop, Why};
 use crate::call::{Call, call_by};
 use crate::custody::Custody;
 use crate::filter::{ARCHITECTURES, TRACE_MARK};
-use crate::supervisor::Clean;
+use crate::watch::Clean;
 
 /// The tracer of one program and of all that it starts. The thread that made it is the tracer for the kernel, and the only
 /// one that may use it.
