@@ -1,5 +1,10 @@
 use super::*;
 use crate::identity;
+use crate::journal::HEADER;
+use crate::settings::Cleanup;
+use core::sync::atomic::Ordering;
+use rustix::fs::CWD;
+use rustix::mm::munmap;
 use std::cell::{Cell as Held, RefCell};
 use std::ffi::CString;
 use std::fs;
