@@ -1,8 +1,8 @@
 //! The ways a process ends by itself (D2).
 
+use crate::disposition;
 use crate::next::Next;
 use crate::process::{IS_SANDBOXED, TRACKER, settings};
-use crate::signal;
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
@@ -203,10 +203,10 @@ pub(crate) unsafe extern "C" fn _Exit(status: c_int) -> ! {
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn abort() -> ! {
     if TRACKER.is_in_use() {
-        signal::unblock(libc::SIGABRT);
+        disposition::unblock(libc::SIGABRT);
         let _ = sys::raise(libc::SIGABRT);
         clean_up(End::Signal);
-        signal::back_to_default(libc::SIGABRT);
+        disposition::back_to_default(libc::SIGABRT);
     }
     // SAFETY: as abort(3).
     unsafe { ABORT.get(raw_abort)() }

@@ -7,6 +7,7 @@
 
 use core::ffi::{c_char, c_int};
 
+mod disposition;
 mod elf;
 mod errno;
 mod exit;

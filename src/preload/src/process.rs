@@ -1,7 +1,7 @@
 //! What there is once a process: its settings, its name, its record of what it made.
 
 use crate::elf::auxiliary;
-use crate::{exit, go, signal, syscall};
+use crate::{disposition, exit, go, syscall};
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int};
 use core::mem::MaybeUninit;
@@ -17,7 +17,7 @@ use tmpshim_core::tracker::{Cleaned, Surroundings, Tracker};
 
 /// What this process has made.
 pub(crate) static TRACKER: Tracker =
-    Tracker::new(Surroundings { moved_in: signal::watch, settings, program, report: report_cleaned });
+    Tracker::new(Surroundings { moved_in: disposition::watch, settings, program, report: report_cleaned });
 /// What is known of filesystems.
 pub(crate) static SURVEY: Survey = Survey::new();
 /// Whether a file ever stood in for an O_TMPFILE one here.
