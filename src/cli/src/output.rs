@@ -7,6 +7,19 @@ use std::path::Path;
 
 use crate::failure::Failure;
 
+/// Text that somebody else has chosen, for a terminal: nothing in it moves the cursor.
+pub(crate) fn shown(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            plain.extend(character.escape_default());
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
+}
+
 /// Writes to standard output; the exit status.
 pub(crate) fn print(bytes: &[u8]) -> Result<u8, Failure> {
     let mut stdout = stdout().lock();

@@ -14,7 +14,8 @@ use crate::call::MakeDirectory;
 use crate::custody::Custody;
 use crate::job::{Answer, Outcome};
 use crate::maker::Maker;
-use crate::target::{Start, Target, path};
+use crate::start::Start;
+use crate::target::{Target, path};
 
 /// A mkdir that is to be tracked, ready to be done with the target's rights.
 pub(crate) struct Job {

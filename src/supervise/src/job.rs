@@ -7,8 +7,8 @@ use rustix::io::Errno;
 use tmpshim_core::tracker::Tracker;
 
 use crate::custody::Said;
+use crate::start::Start;
 use crate::supervisor::Supervisor;
-use crate::target::Start;
 use crate::{directory, link, open};
 
 /// What the program gets.

@@ -6,7 +6,7 @@
 //! library would have done inside it, with the same decisions (tmpshim-core) and the program's own rights (S2), and
 //! answers.
 //!
-//! A call's way: `supervisor` takes it from the `listener`; `call` says what it is; `target` shows who made it, and where
+//! A call's way: `supervisor` takes it from the `listener`; `call` says what it is; `target` shows who made it, `start` where
 //! its paths begin; as a `job`, `open`, `link` or `directory` answer it, with the `rights` of the target; for a target in another user
 //! namespace a process of its own does (`elsewhere`).
 
@@ -24,6 +24,7 @@ mod open;
 mod rights;
 mod room;
 mod sandbox;
+mod start;
 pub mod supervisor;
 mod target;
 pub mod trace;

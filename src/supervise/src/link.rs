@@ -17,8 +17,9 @@ use tmpshim_core::tracker::Tracker;
 use crate::call::Link;
 use crate::custody::Said;
 use crate::job::{Answer, Outcome, Replacement};
+use crate::start::Start;
 use crate::supervisor::Supervisor;
-use crate::target::{Start, Target, line, path, place};
+use crate::target::{Target, line, path, place};
 
 /// A linkat of a file of ours, ready to be done with the target's rights.
 pub(crate) struct Job {

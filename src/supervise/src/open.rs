@@ -13,8 +13,9 @@ use tmpshim_core::tmpfile::{Means, Request, stand_in};
 use crate::call::Open;
 use crate::custody::Said;
 use crate::job::{Answer, Outcome};
+use crate::start::Start;
 use crate::supervisor::Supervisor;
-use crate::target::{Start, Target, is_at_home, path, place};
+use crate::target::{Target, is_at_home, path, place};
 use tmpshim_core::tracker::Tracker;
 
 /// A filesystem that was seen to have O_TMPFILE, by device, mount and, where mount numbers come back, type: a wrong "has

@@ -8,7 +8,7 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 use serde::Serialize;
 
 use super::finding::{Finding, Kind, Name, Subject, Verdict};
-use crate::sweep::report::shown;
+use crate::output::shown;
 
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";

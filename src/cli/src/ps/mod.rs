@@ -17,9 +17,9 @@ use tmpshim_core::identity;
 use tmpshim_core::journal::{Entry, Fate, Journal, Record, Refusal};
 
 use crate::failure::Failure;
+use crate::output::shown;
 use crate::state::life::{self, Verdict};
 use crate::state::{self, Directory, as_user};
-use crate::sweep::report::shown;
 use crate::sweep::sweeper::{describe, path_of};
 use crate::sweep::{Found, each_directory};
 

@@ -2,9 +2,11 @@
 
 mod again;
 mod host;
+mod line;
 pub(crate) mod mounts;
 pub(crate) mod piled;
-pub(crate) mod report;
+mod progress;
+mod report;
 pub(crate) mod sweeper;
 
 use std::cell::OnceCell;
@@ -17,8 +19,9 @@ use crate::failure::Failure;
 use crate::state::places::{self, Foreign};
 use crate::state::{self, as_user};
 use crate::state::{Directory, Objection};
+use line::Line;
 use mounts::Mounts;
-use report::{Line, Report};
+use report::Report;
 use sweeper::Sweeper;
 
 /// What `tmpshim sweep` was asked to do.

@@ -18,8 +18,8 @@ use super::in_use::{File, InUse};
 use super::place::{Place, Surroundings};
 use super::request::Request;
 use crate::state::text;
+use crate::sweep::line::{Kind, Line, What};
 use crate::sweep::mounts::Mounts;
-use crate::sweep::report::{Kind, Line, What};
 
 /// Why a directory stays.
 #[derive(Debug)]

@@ -21,9 +21,9 @@ use interrupt::Interrupt;
 use place::Place;
 use plan::Plan;
 
-use super::report::{Line, Report};
+use super::line::{Line, What};
+use super::report::Report;
 use crate::failure::Failure;
-use crate::sweep::report::What;
 
 /// Whether anything is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

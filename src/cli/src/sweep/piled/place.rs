@@ -14,8 +14,9 @@ use tmpshim_core::identity::{self, Identity};
 
 use super::request::Request;
 use crate::state::text;
+use crate::sweep::line::Line;
 use crate::sweep::mounts::{Around, Mounts};
-use crate::sweep::report::{Line, Report};
+use crate::sweep::report::Report;
 
 /// An open directory in which things have piled up.
 #[derive(Debug)]

@@ -13,7 +13,8 @@ use super::in_use::Unseen;
 use super::owner;
 use super::place::Place;
 use super::request::Request;
-use crate::sweep::report::{Kind, Line, What, shown};
+use crate::output::shown;
+use crate::sweep::line::{Kind, Line, What};
 
 /// How many of a kind are shown one by one.
 const FEW: usize = 5;

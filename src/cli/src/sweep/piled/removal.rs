@@ -9,7 +9,8 @@ use super::interrupt::Interrupt;
 use super::place::Place;
 use super::plan::{Found, Plan};
 use crate::state::text;
-use crate::sweep::report::{Line, Report, What};
+use crate::sweep::line::{Line, What};
+use crate::sweep::report::Report;
 use crate::sweep::sweeper::why;
 
 /// Removes what was found, until somebody stops it.
