@@ -8,12 +8,12 @@
 //!
 //! A call's way: `supervisor` takes it from the `listener`; `call` says what it is; `target` shows who made it, and where
 //! its paths begin; `open`, `link` or `directory` answer it, with the `rights` of the target; for a target in another user
-//! namespace a process of its own does (`elsewhere`).
+//! namespace a process of its own does (`alone`).
 
+mod alone;
 mod call;
 mod custody;
 mod directory;
-mod elsewhere;
 pub mod filter;
 pub mod install;
 mod link;

@@ -27,7 +27,7 @@ use crate::open::{self, Native};
 use crate::rights::{Hand, Trouble};
 use crate::sandbox::Sandboxes;
 use crate::target::{Place, Start, Status, Target};
-use crate::{elsewhere, link};
+use crate::{alone, link};
 
 pub use crate::custody::NAME;
 pub use crate::directory::{Clean, Remove};
@@ -59,12 +59,21 @@ pub struct Supervisor {
 pub(crate) enum Answer {
     /// The kernel's own answer to its own call: what it would have been without us.
     Native,
+    /// The same, where it was EACCES for us.
+    Forbidden,
     /// What a filesystem with O_TMPFILE would have said.
     Error(Errno),
     /// 0, and what could not be done before the call was interrupted.
     Done(Option<Replacement>),
     /// A stand-in.
     File { file: OwnedFd, close_on_exec: bool },
+}
+
+impl Answer {
+    /// Whether more of the program's rights might have been enough.
+    fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Forbidden | Self::Error(Errno::ACCESS))
+    }
 }
 
 /// What a number of the program's is to refer to.
@@ -82,6 +91,12 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     pub(crate) const NATIVE: Self = Self { answer: Answer::Native, said: None };
+
+    /// The kernel's own answer, after this error of ours.
+    pub(crate) fn native_after(error: Errno) -> Self {
+        let answer = if error == Errno::ACCESS { Answer::Forbidden } else { Answer::Native };
+        Self { answer, said: None }
+    }
 }
 
 /// A call of ours, with all that has to be looked up before its target's rights are taken on.
@@ -315,11 +330,15 @@ impl Supervisor {
             return None;
         }
         if status.rights.namespace != hand.rights().namespace {
-            elsewhere::answer(self, id, target, &job);
+            alone::answer(self, id, target, &job);
             return Some(Ok(None));
         }
         let room = (status.rights != *hand.rights()).then(|| Room::make(tracker));
         let done = self.act(hand, id, target, &status, &job, (tracker, room));
+        if done.as_ref().is_ok_and(|outcome| outcome.answer.is_forbidden()) && hand.holds_back(&status.rights) {
+            alone::answer(self, id, target, &job);
+            return Some(Ok(None));
+        }
         Some(done.map(|outcome| self.respond(id, target, outcome)))
     }
 
@@ -357,7 +376,7 @@ impl Supervisor {
         }
         let mut interrupted = None;
         match outcome.answer {
-            Answer::Native => self.listener.let_go(id),
+            Answer::Native | Answer::Forbidden => self.listener.let_go(id),
             Answer::Error(error) => {
                 let _ = self.listener.answer(id, Err(error));
             }

@@ -1,8 +1,12 @@
-//! A call of a program in another user namespace, answered by a process that enters it: only a process with one thread
-//! may do that, and what it may do afterwards counts in there.
+//! A call that is answered by a process of its own, which nobody else's answer hangs on.
+//!
+//! For a program in another user namespace: only a process with one thread may enter that, and what it may do afterwards
+//! counts in there. And where a filesystem asks for all of a program's users (FUSE without allow_other): who takes those
+//! on can be ended by a signal of that user's.
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -14,14 +18,18 @@ use crate::target::Target;
 
 /// Answers; returns when that is done, or is left to the kernel because it cannot be.
 pub(crate) fn answer(supervisor: &Supervisor, id: u64, target: &Target, job: &Job) {
-    let Ok(namespace) = File::open(format!("/proc/{}/ns/user", target.thread)) else {
+    let namespace =
+        |whose: &str| File::open(format!("/proc/{whose}/ns/user")).and_then(|file| Ok((file.metadata()?.ino(), file)));
+    let (Ok((theirs, namespace)), Ok((ours, _))) = (namespace(&target.thread.to_string()), namespace("thread-self"))
+    else {
         return supervisor.listener.let_go(id);
     };
+    let namespace = (theirs != ours).then_some(namespace);
     // SAFETY: the child has one thread, takes no lock that another thread of ours may have held (no tracker), and libc
     // keeps its allocator usable there.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        act(supervisor, id, target, job, &namespace);
+        act(supervisor, id, target, job, namespace.as_ref());
         // SAFETY: _exit(2) ends the process and nothing else.
         unsafe { libc::_exit(0) }
     }
@@ -35,8 +43,9 @@ pub(crate) fn answer(supervisor: &Supervisor, id: u64, target: &Target, job: &Jo
     supervisor.listener.let_go(id);
 }
 
-fn act(supervisor: &Supervisor, id: u64, target: &Target, job: &Job, namespace: &File) {
-    if move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User)).is_err() {
+fn act(supervisor: &Supervisor, id: u64, target: &Target, job: &Job, namespace: Option<&File>) {
+    let enter = |namespace: &File| move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User));
+    if namespace.is_some_and(|namespace| enter(namespace).is_err()) {
         return;
     }
     // Both as they look from there.
