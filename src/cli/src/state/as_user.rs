@@ -7,6 +7,7 @@
 
 use std::io::{PipeReader, Read, Write, pipe};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -23,12 +24,24 @@ const PATIENCE: u32 = 30;
 /// How much computing one user's directory is worth, in seconds.
 const MOST: u64 = 900;
 
+/// How long all of it may take: a filesystem of that user's may answer everything just before [`PATIENCE`] is over.
+const WHOLE: Duration = Duration::from_secs(2 * MOST);
+
 /// Opens `foreign` with its owner's rights and lets `work` have it, in a process of its own. What `work` says is handed
 /// to `tell` here.
 ///
 /// # Errors
 /// Why it did not come to its end, for people.
 pub(crate) fn visit<T: Serialize + DeserializeOwned>(
+    foreign: &Foreign,
+    work: impl FnOnce(&Directory, &mut dyn FnMut(&T)),
+    tell: impl FnMut(T),
+) -> Result<(), String> {
+    visit_within(WHOLE, foreign, work, tell)
+}
+
+fn visit_within<T: Serialize + DeserializeOwned>(
+    whole: Duration,
     foreign: &Foreign,
     work: impl FnOnce(&Directory, &mut dyn FnMut(&T)),
     mut tell: impl FnMut(T),
@@ -49,7 +62,7 @@ pub(crate) fn visit<T: Serialize + DeserializeOwned>(
         child => {
             drop(writer);
             let child = Pid::from_raw(child).ok_or("no process")?;
-            listen(reader, child, &mut tell)
+            listen(reader, child, whole, &mut tell)
         }
     }
 }
@@ -113,8 +126,15 @@ fn become_user(uid: u32, gid: u32) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Hands on what the child says until it has ended; ends it where it was stopped, or neither says nor does anything.
-fn listen<T: DeserializeOwned>(mut reader: PipeReader, child: Pid, tell: &mut impl FnMut(T)) -> Result<(), String> {
+/// Hands on what the child says until it has ended; ends it where it was stopped, where it neither says nor does anything,
+/// or where the `whole` takes too long.
+fn listen<T: DeserializeOwned>(
+    mut reader: PipeReader,
+    child: Pid,
+    whole: Duration,
+    tell: &mut impl FnMut(T),
+) -> Result<(), String> {
+    let deadline = Instant::now() + whole;
     let mut said = Vec::new();
     let mut quiet = 0;
     let mut computed = None;
@@ -122,8 +142,9 @@ fn listen<T: DeserializeOwned>(mut reader: PipeReader, child: Pid, tell: &mut im
     loop {
         // When it has ended, what it has said is there already.
         let patience = Timespec { tv_sec: i64::from(ended.is_none()), tv_nsec: 0 };
+        let is_late = ended.is_none() && Instant::now() > deadline;
         let ready = poll(&mut [PollFd::new(&reader.as_fd(), PollFlags::IN)], Some(&patience)).unwrap_or(0);
-        if ready > 0 {
+        if ready > 0 && !is_late {
             quiet = 0;
             let mut bytes = [0; 8192];
             match reader.read(&mut bytes) {
@@ -153,6 +174,9 @@ fn listen<T: DeserializeOwned>(mut reader: PipeReader, child: Pid, tell: &mut im
         computed = now;
         if quiet >= PATIENCE {
             why = Some("waiting for something for ever");
+        }
+        if is_late {
+            why = Some("not done in half an hour");
         }
         if let Some(why) = why {
             let _ = rustix::process::kill_process(child, Signal::KILL);
@@ -188,7 +212,6 @@ fn computing(pid: Pid) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
     use std::os::unix::fs::chown;
-    use std::time::Instant;
 
     fn foreign(uid: u32) -> Option<(tempfile::TempDir, Foreign)> {
         if !rustix::process::geteuid().is_root() {
@@ -234,5 +257,21 @@ mod tests {
             assert!(error.contains("signal"), "{error}");
             assert!(begun.elapsed().as_secs() < 20);
         }
+    }
+
+    #[test]
+    fn d5_a_child_that_always_says_something_does_not_go_on_for_ever() {
+        let Some((_root, foreign)) = foreign(65534) else { return };
+        let begun = Instant::now();
+        let mut heard = 0;
+        let work = |_: &Directory, tell: &mut dyn FnMut(&u32)| {
+            while begun.elapsed().as_secs() < 60 {
+                tell(&1);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        let error = visit_within(Duration::from_secs(1), &foreign, work, |said: u32| heard += said).unwrap_err();
+        assert!(error.contains("half an hour") && heard > 0, "{error}");
+        assert!(begun.elapsed().as_secs() < 30);
     }
 }
