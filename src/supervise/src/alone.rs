@@ -16,13 +16,14 @@ use crate::rights::Hand;
 use crate::supervisor::{Job, Supervisor};
 use crate::target::Target;
 
-/// Answers; returns when that is done, or is left to the kernel because it cannot be.
+/// Answers, and returns when that is done, or cannot be: then the program still waits. In the same user namespace only what
+/// is a success is an answer.
 pub(crate) fn answer(supervisor: &Supervisor, id: u64, target: &Target, job: &Job) {
     let namespace =
         |whose: &str| File::open(format!("/proc/{whose}/ns/user")).and_then(|file| Ok((file.metadata()?.ino(), file)));
     let (Ok((theirs, namespace)), Ok((ours, _))) = (namespace(&target.thread.to_string()), namespace("thread-self"))
     else {
-        return supervisor.listener.let_go(id);
+        return;
     };
     let namespace = (theirs != ours).then_some(namespace);
     // SAFETY: the child has one thread, takes no lock that another thread of ours may have held (no tracker), and libc
@@ -39,8 +40,6 @@ pub(crate) fn answer(supervisor: &Supervisor, id: u64, target: &Target, job: &Jo
     {
         while poll(&mut [PollFd::new(&end, PollFlags::IN)], None).is_err() {}
     }
-    // Where it ended without an answer, the program must not wait for ever.
-    supervisor.listener.let_go(id);
 }
 
 fn act(supervisor: &Supervisor, id: u64, target: &Target, job: &Job, namespace: Option<&File>) {
@@ -50,7 +49,9 @@ fn act(supervisor: &Supervisor, id: u64, target: &Target, job: &Job, namespace: 
     }
     // Both as they look from there.
     let (Some(hand), Some(status)) = (Hand::new(true), target.status()) else { return };
-    if let Ok(outcome) = supervisor.act(&hand, id, target, &status, job, (None, None)) {
+    if let Ok(outcome) = supervisor.act(&hand, id, target, &status, job, (None, None))
+        && (namespace.is_some() || outcome.answer.is_given())
+    {
         supervisor.respond(id, target, outcome);
     }
 }

@@ -74,6 +74,11 @@ impl Answer {
     fn is_forbidden(&self) -> bool {
         matches!(self, Self::Forbidden | Self::Error(Errno::ACCESS))
     }
+
+    /// Whether the program has what it asked for, from us.
+    pub(crate) fn is_given(&self) -> bool {
+        matches!(self, Self::File { .. } | Self::Done(_))
+    }
 }
 
 /// What a number of the program's is to refer to.
@@ -331,13 +336,20 @@ impl Supervisor {
         }
         if status.rights.namespace != hand.rights().namespace {
             alone::answer(self, id, target, &job);
+            // Where it ended without an answer, the program must not wait for ever.
+            self.listener.let_go(id);
             return Some(Ok(None));
         }
         let room = (status.rights != *hand.rights()).then(|| Room::make(tracker));
         let done = self.act(hand, id, target, &status, &job, (tracker, room));
-        if done.as_ref().is_ok_and(|outcome| outcome.answer.is_forbidden()) && hand.holds_back(&status.rights) {
+        if let Ok(outcome) = &done
+            && outcome.answer.is_forbidden()
+            && hand.holds_back(&status.rights)
+        {
             alone::answer(self, id, target, &job);
-            return Some(Ok(None));
+            if !self.listener.is_waiting(id) {
+                return Some(Ok(None));
+            }
         }
         Some(done.map(|outcome| self.respond(id, target, outcome)))
     }
@@ -430,10 +442,6 @@ pub(crate) struct Room([Option<Ticket<'static>>; 4]);
 
 impl Room {
     fn make(tracker: Option<&'static Tracker>) -> Self {
-        if let Some(tracker) = tracker {
-            // Of other users' files, too.
-            tracker.reclaim_a_few_files();
-        }
         let long = [b'/'; 1000];
         let place = |path: &[u8]| tracker.and_then(|tracker| tracker.reserve(path, Entry::File { mode: None }));
         Self([place(b"/"), place(b"/"), place(&long), place(&long)])
