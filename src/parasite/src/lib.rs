@@ -46,7 +46,7 @@ unsafe extern "C" fn run(frame: *mut Frame) {
     let (result, said) = unsafe {
         match errand.kind {
             kind if kind == Kind::Open as u32 => open::run(errand, &frame.survey, &overseer),
-            kind if kind == Kind::Link as u32 => link::run(errand, &overseer),
+            kind if kind == Kind::Link as u32 => link::run(errand, &frame.survey, &overseer),
             kind if kind == Kind::Directory as u32 => directory::run(errand, &overseer),
             _ => (Err(Errno::NOSYS), Said::Nothing),
         }

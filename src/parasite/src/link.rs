@@ -9,6 +9,8 @@ use tmpshim_core::publish::publish;
 use tmpshim_core::publish::source::{self, Own, Source};
 use tmpshim_core::records::Records;
 use tmpshim_core::sys;
+use tmpshim_core::tmpfile::Means;
+use tmpshim_core::tmpfile::survey::Survey;
 
 /// Where the program's own call has failed, its errno is the answer for what is none of ours; where there was no such
 /// call, it is made now.
@@ -16,7 +18,7 @@ use tmpshim_core::sys;
 /// # Safety
 /// The paths are the program's own, or any addresses.
 #[inline(never)]
-pub(crate) unsafe fn run(errand: &Errand, overseer: &Overseer) -> Done {
+pub(crate) unsafe fn run(errand: &Errand, survey: &Survey, overseer: &Overseer) -> Done {
     let (old, new) = (text(errand.path), text(errand.new));
     let is_readable = sys::is_readable(old.cast());
     // SAFETY: the line above has asked the kernel.
@@ -32,8 +34,9 @@ pub(crate) unsafe fn run(errand: &Errand, overseer: &Overseer) -> Done {
         };
         return (answer, Said::Nothing);
     };
+    let means = Means { next: &Next::KERNEL, survey, tracker: Some(overseer) };
     // SAFETY: `publish` lets the kernel read the path first.
-    match unsafe { publish(source, errand.to, new, &Next::KERNEL, Some(overseer)) } {
+    match unsafe { publish(source, errand.to, new, &means) } {
         Err(Errno::FAULT) => (Err(Errno::FAULT), Said::Nothing),
         answer => (answer.map(|()| 0), Said::Published),
     }

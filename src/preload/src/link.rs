@@ -2,7 +2,7 @@
 
 use crate::errno;
 use crate::next::{CORE, LINKAT, Next, raw_linkat};
-use crate::process::{HAS_KEPT, HAS_STOOD_IN, TRACKER, log, settings};
+use crate::process::{HAS_KEPT, HAS_STOOD_IN, SURVEY, TRACKER, log, settings};
 use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::Ordering;
 use libc::mode_t;
@@ -12,6 +12,7 @@ use tmpshim_core::publish::source::{self, Own, Source};
 use tmpshim_core::publish::{may_be_ours, publish};
 use tmpshim_core::settings::Tmpfile;
 use tmpshim_core::sys;
+use tmpshim_core::tmpfile::Means;
 
 const _: unsafe extern "C" fn(c_int, *const c_char, c_int, *const c_char, c_int) -> c_int = libc::linkat;
 const _: unsafe extern "C" fn(c_int, mode_t) -> c_int = libc::fchmod;
@@ -113,8 +114,9 @@ fn is_kept(source: &Source<Own>) -> bool {
 }
 
 fn give_name(source: &Source<Own>, link: &Link, before: c_int) -> c_int {
+    let means = Means { next: &CORE, survey: &SURVEY, tracker: Some(&TRACKER) };
     // SAFETY: `publish` lets the kernel read the path first.
-    let answer = unsafe { publish(source, link.to, link.new, &CORE, Some(&TRACKER)) };
+    let answer = unsafe { publish(source, link.to, link.new, &means) };
     if answer != Err(Errno::FAULT) {
         // SAFETY: the kernel has read the path.
         let path = unsafe { CStr::from_ptr(link.new) }.to_bytes();

@@ -174,7 +174,10 @@ impl Custody {
         if matches!(said, Said::StoodIn(_)) {
             self.has_stood_in.store(true, Ordering::Relaxed);
         }
-        if matches!(said, Said::StoodIn(Made::Kept)) && !self.has_kept.swap(true, Ordering::Relaxed) {
+        if matches!(said, Said::StoodIn(Made::Kept)) {
+            self.has_kept.store(true, Ordering::Relaxed);
+            // For each that is made some are looked through, of all users; there, and not here, where a filesystem that
+            // hangs would hold up the calls of those who do not use it.
             self.makers.wake();
         }
     }

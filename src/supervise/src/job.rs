@@ -15,12 +15,26 @@ use crate::{directory, link, open};
 pub(crate) enum Answer {
     /// The kernel's own answer to its own call: what it would have been without us.
     Native,
+    /// The same, where it was EACCES for us.
+    Forbidden,
     /// What a filesystem with O_TMPFILE would have said.
     Error(Errno),
     /// 0, and what could not be done before the call was interrupted.
     Done(Option<Replacement>),
     /// A stand-in.
     File { file: OwnedFd, close_on_exec: bool },
+}
+
+impl Answer {
+    /// Whether more of the program's rights might have been enough.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Forbidden | Self::Error(Errno::ACCESS))
+    }
+
+    /// Whether the program has what it asked for, from us.
+    pub(crate) fn is_given(&self) -> bool {
+        matches!(self, Self::File { .. } | Self::Done(_))
+    }
 }
 
 /// What a number of the program's is to refer to.
@@ -38,6 +52,12 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     pub(crate) const NATIVE: Self = Self { answer: Answer::Native, said: None };
+
+    /// The kernel's own answer, after this error of ours.
+    pub(crate) fn native_after(error: Errno) -> Self {
+        let answer = if error == Errno::ACCESS { Answer::Forbidden } else { Answer::Native };
+        Self { answer, said: None }
+    }
 }
 
 /// A call of ours, with all that has to be looked up before its target's rights are taken on.

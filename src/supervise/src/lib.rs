@@ -8,12 +8,12 @@
 //!
 //! A call's way: `supervisor` takes it from the `listener`; `call` says what it is; `target` shows who made it, `start` where
 //! its paths begin; as a `job`, `open`, `link` or `directory` answer it, with the `rights` of the target; for a target in another user
-//! namespace a process of its own does (`elsewhere`).
+//! namespace a process of its own does (`alone`).
 
+mod alone;
 mod call;
 pub mod custody;
 mod directory;
-mod elsewhere;
 pub mod filter;
 pub mod install;
 mod job;

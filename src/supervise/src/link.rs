@@ -12,6 +12,7 @@ use tmpshim_core::next::Next;
 use tmpshim_core::publish::publish;
 use tmpshim_core::publish::source::{Descriptor, Source, descriptor_of, mark_of_ours};
 use tmpshim_core::text::Text;
+use tmpshim_core::tmpfile::Means;
 use tmpshim_core::tracker::Tracker;
 
 use crate::call::Link;
@@ -65,8 +66,9 @@ impl Job {
         };
         let descriptor = Some(Replacing { theirs: &self.theirs, replace });
         let source = Source { descriptor, link: Text::new().also(&self.text), mark: self.mark };
+        let means = Means { next: &Next::KERNEL, survey: &supervisor.survey, tracker };
         // SAFETY: the name is ours and closed by NUL.
-        let answer = unsafe { publish(&source, parent.as_raw_fd(), name.as_ptr(), &Next::KERNEL, tracker) };
+        let answer = unsafe { publish(&source, parent.as_raw_fd(), name.as_ptr(), &means) };
         let (answer, said) = match answer {
             Ok(()) => (Answer::Done(self.theirs.missed.take()), Said::Published),
             Err(error) => (Answer::Error(error), Said::CouldNotPublish(error)),

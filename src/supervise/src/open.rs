@@ -40,7 +40,7 @@ impl Job {
     /// The directory; where there is none to be had, the kernel knows why.
     pub(crate) fn locate(&self, root: Option<&OwnedFd>) -> Result<OwnedFd, Outcome> {
         let follows = OFlags::from_bits_retain(self.open.flags as u32) & OFlags::NOFOLLOW;
-        self.start.open(follows, root).map_err(|_| Outcome::NATIVE)
+        self.start.open(follows, root).map_err(Outcome::native_after)
     }
 
     pub(crate) fn run(&self, directory: &OwnedFd, supervisor: &Supervisor, tracker: Option<&Tracker>) -> Outcome {
@@ -59,7 +59,7 @@ impl Job {
                     return Outcome::NATIVE;
                 }
                 Err(error) => match plan::after(error, flags) {
-                    Plan::Return => return Outcome::NATIVE,
+                    Plan::Return => return Outcome::native_after(error),
                     Plan::StandIn => {}
                     Plan::StandInIfDirectory => refusal = Some(error),
                 },

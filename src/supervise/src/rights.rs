@@ -81,7 +81,7 @@ impl Hand {
         root: Option<&OwnedFd>,
         work: impl FnOnce() -> T,
     ) -> Result<T, Trouble> {
-        let wanted = &status.rights;
+        let wanted = &self.shown(&status.rights);
         let has_rights = *wanted == self.own;
         if wanted.namespace != self.own.namespace
             || wanted.label != self.own.label
@@ -103,6 +103,20 @@ impl Hand {
             Some(done) => Ok(done),
             None => Err(Trouble::Unavailable),
         }
+    }
+
+    /// Whether a thread of ours cannot take on all that `wanted` is: what a mount that is one user's alone (FUSE without
+    /// allow_other) looks at.
+    pub(crate) fn holds_back(&self, wanted: &Rights) -> bool {
+        self.shown(wanted).users != wanted.users
+    }
+
+    /// What is taken on of `wanted`. Who has the real or the saved user of a thread may send it signals, SIGKILL included,
+    /// and that ends all of this process: those two stay ours, unless this is a process for one call.
+    fn shown(&self, wanted: &Rights) -> Rights {
+        let [_, effective, _, for_files] = wanted.users;
+        let [real, _, saved, _] = if self.is_for_one_call { wanted.users } else { self.own.users };
+        Rights { users: [real, effective, saved, for_files], ..wanted.clone() }
     }
 
     fn put_off(&self, wanted: &Rights) -> Option<()> {
@@ -205,7 +219,9 @@ mod tests {
             ] {
                 let status = Status { process: 1, umask: 0o27, rights: wanted.clone() };
                 let seen = hand.act_as(&status, None, now).unwrap();
-                assert_eq!((seen.rights, seen.umask), (wanted, 0o27));
+                let [_, effective, _, for_files] = wanted.users;
+                let shown = Rights { users: [0, effective, 0, for_files], ..wanted };
+                assert_eq!((seen.rights, seen.umask), (shown, 0o27));
                 assert_eq!(now().rights, own);
             }
             let more = Rights { capabilities: own.capabilities | 1 << 60, ..own.clone() };

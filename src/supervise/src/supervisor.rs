@@ -29,7 +29,7 @@ use crate::sandbox::Sandboxes;
 use crate::target::{Place, Status, Target};
 use crate::unfinished::{Interrupted, Unfinished};
 use crate::watch::Clean;
-use crate::{elsewhere, link};
+use crate::{alone, link};
 
 /// How many calls may be under way at once. More wait in the kernel.
 const THREADS: usize = 64;
@@ -241,11 +241,22 @@ impl Supervisor {
             return None;
         }
         if status.rights.namespace != hand.rights().namespace {
-            elsewhere::answer(self, id, target, &job);
+            alone::answer(self, id, target, &job);
+            // Where it ended without an answer, the program must not wait for ever.
+            self.listener.let_go(id);
             return Some(Ok(None));
         }
         let room = (status.rights != *hand.rights()).then(|| Room::make(tracker));
         let done = self.act(hand, id, target, &status, &job, (tracker, room));
+        if let Ok(outcome) = &done
+            && outcome.answer.is_forbidden()
+            && hand.holds_back(&status.rights)
+        {
+            alone::answer(self, id, target, &job);
+            if !self.listener.is_waiting(id) {
+                return Some(Ok(None));
+            }
+        }
         Some(done.map(|outcome| self.respond(id, target, outcome)))
     }
 
@@ -283,7 +294,7 @@ impl Supervisor {
         }
         let mut interrupted = None;
         match outcome.answer {
-            Answer::Native => self.listener.let_go(id),
+            Answer::Native | Answer::Forbidden => self.listener.let_go(id),
             Answer::Error(error) => {
                 let _ = self.listener.answer(id, Err(error));
             }

@@ -127,8 +127,9 @@ fn published(directory: BorrowedFd<'_>, file: BorrowedFd<'_>) -> Result<(), Trou
     // SAFETY: the path is closed by NUL and lives on this frame.
     let found = unsafe { source::find(libc::AT_FDCWD, path.as_ptr(), libc::AT_SYMLINK_FOLLOW) };
     let source = found.ok_or(Trouble::Refused(Refused { call: "readlink", error: Errno::NOENT }))?;
+    let means = Means { next: &Next::KERNEL, survey: &Survey::new(), tracker: None::<&Tracker> };
     // SAFETY: the name is closed by NUL and lives on this frame.
-    unsafe { publish(&source, directory.as_raw_fd(), name.as_c_str().as_ptr(), &Next::KERNEL, None::<&Tracker>) }
+    unsafe { publish(&source, directory.as_raw_fd(), name.as_c_str().as_ptr(), &means) }
         .map_err(|error| Trouble::Refused(Refused { call: "linkat", error }))?;
     remove(directory, &name)
 }

@@ -5,8 +5,9 @@
 //! user can still stop or kill it, or let it wait for ever for a filesystem of his own, so the parent does not trust it
 //! to end.
 
-use std::io::{PipeReader, Read, Write, pipe};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -23,6 +24,9 @@ const PATIENCE: u32 = 30;
 /// How much computing one user's directory is worth, in seconds.
 const MOST: u64 = 900;
 
+/// How long all of it may take: a filesystem of that user's may answer everything just before [`PATIENCE`] is over.
+const WHOLE: Duration = Duration::from_secs(2 * MOST);
+
 /// Opens `foreign` with its owner's rights and lets `work` have it, in a process of its own. What `work` says is handed
 /// to `tell` here.
 ///
@@ -31,6 +35,50 @@ const MOST: u64 = 900;
 pub(crate) fn visit<T: Serialize + DeserializeOwned>(
     foreign: &Foreign,
     work: impl FnOnce(&Directory, &mut dyn FnMut(&T)),
+    tell: impl FnMut(T),
+) -> Result<(), String> {
+    let act = |writer: &mut PipeWriter| match become_user(foreign.uid, foreign.gid) {
+        Ok(()) => child(foreign, work, writer),
+        Err(_) => RIGHTS,
+    };
+    apart(&FOREIGN, act, tell)
+}
+
+/// Lets `work` have a directory of this user's, in a process of its own as well: what it names may lie where nobody answers
+/// any more, and others want to be seen to.
+///
+/// # Errors
+/// As [`visit`].
+pub(crate) fn beside<T: Serialize + DeserializeOwned>(
+    directory: &Directory,
+    work: impl FnOnce(&Directory, &mut dyn FnMut(&T)),
+    tell: impl FnMut(T),
+) -> Result<(), String> {
+    let act = |writer: &mut PipeWriter| {
+        let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+        work(directory, &mut |said| say(said, writer));
+        DONE
+    };
+    apart(&OWN, act, tell)
+}
+
+/// What is believed of a process.
+struct Trust {
+    /// For how many seconds it may neither say nor compute anything.
+    patience: u32,
+    /// How long all of it may take.
+    whole: Option<Duration>,
+    /// Whether it is ended where a signal stops it.
+    may_be_stopped: bool,
+}
+
+const FOREIGN: Trust = Trust { patience: PATIENCE, whole: Some(WHOLE), may_be_stopped: false };
+
+const OWN: Trust = Trust { patience: PATIENCE, whole: None, may_be_stopped: true };
+
+fn apart<T: DeserializeOwned>(
+    trust: &Trust,
+    act: impl FnOnce(&mut PipeWriter) -> i32,
     mut tell: impl FnMut(T),
 ) -> Result<(), String> {
     let (reader, mut writer) = pipe().map_err(|error| format!("no pipe: {error}"))?;
@@ -39,17 +87,14 @@ pub(crate) fn visit<T: Serialize + DeserializeOwned>(
         -1 => Err(format!("no process: {}", std::io::Error::last_os_error())),
         0 => {
             drop(reader);
-            let status = match become_user(foreign.uid, foreign.gid) {
-                Ok(()) => child(foreign, work, &mut writer),
-                Err(_) => RIGHTS,
-            };
+            let status = act(&mut writer);
             // SAFETY: _exit(2) ends the process and nothing else: the parent's buffers are not the child's to flush.
             unsafe { libc::_exit(status) }
         }
         child => {
             drop(writer);
             let child = Pid::from_raw(child).ok_or("no process")?;
-            listen(reader, child, &mut tell)
+            listen(reader, child, trust, &mut tell)
         }
     }
 }
@@ -61,21 +106,23 @@ const REFUSED: i32 = 2;
 fn child<T: Serialize>(
     foreign: &Foreign,
     work: impl FnOnce(&Directory, &mut dyn FnMut(&T)),
-    writer: &mut impl Write,
+    writer: &mut PipeWriter,
 ) -> i32 {
     let directory = match Directory::reopen(&foreign.fd, &foreign.path) {
         Ok(directory) => directory,
         Err(Objection::Refused(Errno::NOENT)) => return DONE,
         Err(_) => return REFUSED,
     };
-    work(&directory, &mut |said| {
-        if let Ok(mut line) = serde_json::to_vec(said) {
-            line.push(b'\n');
-            // Whoever listened is gone; the work is worth doing all the same.
-            let _ = writer.write_all(&line);
-        }
-    });
+    work(&directory, &mut |said| say(said, writer));
     DONE
+}
+
+fn say<T: Serialize>(said: &T, writer: &mut PipeWriter) {
+    if let Ok(mut line) = serde_json::to_vec(said) {
+        line.push(b'\n');
+        // Where whoever listened is gone, the work is worth doing all the same.
+        let _ = writer.write_all(&line);
+    }
 }
 
 /// Becomes `uid` and `gid` for good. By system calls: libc's functions would do the same in every thread.
@@ -113,8 +160,15 @@ fn become_user(uid: u32, gid: u32) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Hands on what the child says until it has ended; ends it where it was stopped, or neither says nor does anything.
-fn listen<T: DeserializeOwned>(mut reader: PipeReader, child: Pid, tell: &mut impl FnMut(T)) -> Result<(), String> {
+/// Hands on what the child says until it has ended; ends it where it was stopped, where it neither says nor does anything,
+/// or where the `whole` takes too long.
+fn listen<T: DeserializeOwned>(
+    mut reader: PipeReader,
+    child: Pid,
+    trust: &Trust,
+    tell: &mut impl FnMut(T),
+) -> Result<(), String> {
+    let deadline = trust.whole.map(|whole| Instant::now() + whole);
     let mut said = Vec::new();
     let mut quiet = 0;
     let mut computed = None;
@@ -122,8 +176,9 @@ fn listen<T: DeserializeOwned>(mut reader: PipeReader, child: Pid, tell: &mut im
     loop {
         // When it has ended, what it has said is there already.
         let patience = Timespec { tv_sec: i64::from(ended.is_none()), tv_nsec: 0 };
+        let is_late = ended.is_none() && deadline.is_some_and(|deadline| Instant::now() > deadline);
         let ready = poll(&mut [PollFd::new(&reader.as_fd(), PollFlags::IN)], Some(&patience)).unwrap_or(0);
-        if ready > 0 {
+        if ready > 0 && !is_late {
             quiet = 0;
             let mut bytes = [0; 8192];
             match reader.read(&mut bytes) {
@@ -144,20 +199,25 @@ fn listen<T: DeserializeOwned>(mut reader: PipeReader, child: Pid, tell: &mut im
         }
         let mut why = None;
         match waitpid(Some(child), WaitOptions::NOHANG | WaitOptions::UNTRACED) {
-            Ok(Some((_, status))) if status.stopped() => why = Some("stopped by a signal"),
+            Ok(Some((_, status))) if status.stopped() => {
+                why = (!trust.may_be_stopped).then_some("stopped by a signal");
+            }
             Ok(Some((_, status))) => ended = Some(status),
             Ok(None) | Err(_) => {}
         }
         let now = computing(child);
         quiet = if now == computed { quiet + 1 } else { 0 };
         computed = now;
-        if quiet >= PATIENCE {
+        if quiet >= trust.patience {
             why = Some("waiting for something for ever");
+        }
+        if is_late {
+            why = Some("not done in half an hour");
         }
         if let Some(why) = why {
             let _ = rustix::process::kill_process(child, Signal::KILL);
             // What it waits for may hold up its end, too: that is not waited for.
-            return Err(format!("the process that did it with that user's rights was {why}, and was ended"));
+            return Err(format!("the process that did it was {why}, and was ended"));
         }
     }
     let status = match ended {
@@ -168,7 +228,7 @@ fn listen<T: DeserializeOwned>(mut reader: PipeReader, child: Pid, tell: &mut im
         },
     };
     if let Some(signal) = status.terminating_signal() {
-        return Err(format!("the process that did it with that user's rights was ended by signal {signal}"));
+        return Err(format!("the process that did it was ended by signal {signal}"));
     }
     match status.exit_status() {
         Some(DONE) => Ok(()),
@@ -188,7 +248,6 @@ fn computing(pid: Pid) -> Option<(u64, u64)> {
 mod tests {
     use super::*;
     use std::os::unix::fs::chown;
-    use std::time::Instant;
 
     fn foreign(uid: u32) -> Option<(tempfile::TempDir, Foreign)> {
         if !rustix::process::geteuid().is_root() {
@@ -234,5 +293,34 @@ mod tests {
             assert!(error.contains("signal"), "{error}");
             assert!(begun.elapsed().as_secs() < 20);
         }
+    }
+
+    #[test]
+    fn d5_a_child_that_always_says_something_does_not_go_on_for_ever() {
+        let Some((_root, foreign)) = foreign(rustix::process::geteuid().as_raw()) else { return };
+        let begun = Instant::now();
+        let mut heard = 0;
+        let work = |_: &Directory, tell: &mut dyn FnMut(&u32)| {
+            while begun.elapsed().as_secs() < 60 {
+                tell(&1);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        let trust = Trust { whole: Some(Duration::from_secs(1)), ..FOREIGN };
+        let act = |writer: &mut PipeWriter| child(&foreign, work, writer);
+        let error = apart(&trust, act, |said: u32| heard += said).unwrap_err();
+        assert!(error.contains("half an hour") && heard > 0, "{error}");
+        assert!(begun.elapsed().as_secs() < 30);
+    }
+
+    #[test]
+    fn d5_what_hangs_in_a_directory_of_our_own_is_given_up() {
+        let begun = Instant::now();
+        let act = |_: &mut PipeWriter| {
+            std::thread::sleep(Duration::from_mins(1));
+            DONE
+        };
+        let error = apart(&Trust { patience: 1, ..OWN }, act, |_: u32| ()).unwrap_err();
+        assert!(error.contains("for ever") && begun.elapsed().as_secs() < 30, "{error}");
     }
 }

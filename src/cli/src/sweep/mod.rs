@@ -56,26 +56,28 @@ fn once(options: &Options) -> Result<u8, Failure> {
     }
     let mounts = OnceCell::new();
     let mut report = Report::new(options.json, options.dry, options.every.is_some());
-    each_directory(options.state.as_deref(), &mut |found| match found {
-        Found::Own(directory) => {
-            let uid = rustix::process::geteuid().as_raw();
-            Sweeper::new(options.dry, &mounts).directory(directory, &mut |said| {
+    let work = |uid: u32| {
+        let mounts = &mounts;
+        move |directory: &Directory, tell: &mut dyn FnMut(&Line)| {
+            Sweeper::new(options.dry, mounts).directory(directory, &mut |said| {
                 if let Some(line) = Line::of(said, options.dry, uid) {
-                    report.tell(&line);
+                    tell(&line);
                 }
             });
+        }
+    };
+    each_directory(options.state.as_deref(), &mut |found| match found {
+        Found::Own(directory) => {
+            let work = work(rustix::process::geteuid().as_raw());
+            if let Err(why) = as_user::beside(directory, work, |line| report.tell(&line)) {
+                let why = format!("{why}; see to what it waits for and sweep again");
+                report.tell(&Line::left(&directory.path, why));
+            }
         }
         Found::Foreign(foreign) => {
             // With root's eyes, before they are closed: the user may not see what others have mounted.
             mounts.get_or_init(Mounts::look);
-            let work = |directory: &Directory, tell: &mut dyn FnMut(&Line)| {
-                Sweeper::new(options.dry, &mounts).directory(directory, &mut |said| {
-                    if let Some(line) = Line::of(said, options.dry, foreign.uid) {
-                        tell(&line);
-                    }
-                });
-            };
-            if let Err(why) = as_user::visit(foreign, work, |line| report.tell(&line)) {
+            if let Err(why) = as_user::visit(foreign, work(foreign.uid), |line| report.tell(&line)) {
                 let why = format!("{why}; run tmpshim sweep as user {}", foreign.uid);
                 report.tell(&Line::left(&foreign.path, why));
             }

@@ -29,10 +29,11 @@ pub fn copy(from: &Fd, to: &Fd) -> Result<(), Errno> {
         copy_data(from, to, &seen, buffer.bytes())?;
     }
     fdatasync(to).or_else(|error| if error == Errno::INVAL { Ok(()) } else { Err(error) })?;
-    copy_owner_and_mode(&seen, to)?;
+    let same_owner = copy_owner(&seen, to)?;
+    set_mode(&seen, to, same_owner)?;
     copy_attributes(from.as_fd(), to.as_fd(), buffer.bytes())?;
     // An access ACL that was copied or removed has changed the group's permissions.
-    set_mode(&seen, to, true)?;
+    set_mode(&seen, to, same_owner)?;
     let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     let last_access = time(seen.st_atime, seen.st_atime_nsec as _);
     let last_modification = time(seen.st_mtime, seen.st_mtime_nsec as _);
@@ -127,18 +128,17 @@ fn next_hole(from: &Fd, offset: u64, size: u64) -> u64 {
     seek(from, SeekFrom::Hole(offset)).map_or(size, |hole| hole.min(size))
 }
 
-fn copy_owner_and_mode(seen: &Stat, to: &Fd) -> Result<(), Errno> {
+/// Whether it has the same owner and group then.
+fn copy_owner(seen: &Stat, to: &Fd) -> Result<bool, Errno> {
     let made = fstat(to)?;
     let changed = |new: u32, old: u32| (new != old).then_some(new);
     let (uid, gid) = (changed(seen.st_uid, made.st_uid), changed(seen.st_gid, made.st_gid));
-    let mut same_owner = true;
-    if uid.is_some() || gid.is_some() {
-        same_owner = fchown(to, uid.map(Uid::from_raw), gid.map(Gid::from_raw)).is_ok();
-    }
-    set_mode(seen, to, same_owner)
+    let is_same = uid.is_none() && gid.is_none();
+    Ok(is_same || fchown(to, uid.map(Uid::from_raw), gid.map(Gid::from_raw)).is_ok())
 }
 
-/// With another owner, set-user-id and set-group-id would mean something else.
+/// With another owner, set-user-id and set-group-id would mean something else: who hands over a file of his own to be
+/// published would have a program of his run as whoever publishes it.
 fn set_mode(seen: &Stat, to: &Fd, same_owner: bool) -> Result<(), Errno> {
     let mode = seen.st_mode & if same_owner { 0o7777 } else { 0o1777 };
     if fstat(to)?.st_mode & 0o7777 == mode {

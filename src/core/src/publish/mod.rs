@@ -17,8 +17,8 @@ use crate::next::Next;
 use crate::records::{Records, Ticket};
 use crate::sys;
 use crate::text::{PATH_MAX, Text, fd_path, split};
-use crate::tmpfile::give_back;
 use crate::tmpfile::mode::Rules;
+use crate::tmpfile::{Means, Private, give_back};
 use crate::tracker::Entry;
 use core::ffi::{CStr, c_char};
 use rustix::fd::{AsFd, BorrowedFd, RawFd};
@@ -47,8 +47,7 @@ pub unsafe fn publish<D: Descriptor>(
     source: &Source<D>,
     directory: RawFd,
     path: *const c_char,
-    next: &Next,
-    tracker: Option<&impl Records>,
+    means: &Means<'_, impl Records>,
 ) -> Result<(), Errno> {
     match sys::exists(directory, path) {
         Ok(()) => return Err(Errno::EXIST),
@@ -65,14 +64,14 @@ pub unsafe fn publish<D: Descriptor>(
     let (parent, name) = split(path.to_bytes()).ok_or(Errno::NOENT)?;
     let mut name = Text::<256>::new().also(name);
     let name = name.as_c_str().ok_or(Errno::NAMETOOLONG)?;
-    let parent = open_parent(directory, parent, next)?;
+    let parent = open_parent(directory, parent, means.next)?;
     if is_elsewhere(source, &parent) {
         return Err(Errno::XDEV);
     }
     if !source.mark.unlinked {
-        return publish_kept(source, &parent, name, tracker);
+        return publish_kept(source, &parent, name, means.tracker);
     }
-    publish_copy(source, &parent, name, tracker)
+    publish_copy(source, &parent, name, means)
 }
 
 /// Whether file and target lie on different mounts, which linkat(2) does not cross.
@@ -115,23 +114,27 @@ fn publish_copy<D: Descriptor>(
     source: &Source<D>,
     parent: &Fd,
     name: &CStr,
-    tracker: Option<&impl Records>,
+    means: &Means<'_, impl Records>,
 ) -> Result<(), Errno> {
     // Another process's: native linkat could give it a name, we cannot reach it.
     let descriptor = source.descriptor.as_ref().ok_or(Errno::NOENT)?;
     let original = open_original(descriptor)?;
     let hidden = Name::fresh(Kind::Publishing)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let ticket = tracker.and_then(|tracker| tracker.announce(parent.as_fd(), b"", &hidden, Entry::File { mode: None }));
-    if tracker.is_some_and(Records::is_lost) {
+    // It has its mode before it has its final name, and others are neither to open it before that (T4) nor to put something
+    // else in its place.
+    let private = Private::make(parent, means);
+    let place = private.as_ref().map_or(parent, |private| &private.directory);
+    let ticket = means.announce(place.as_fd(), b"", &hidden, Entry::File { mode: None });
+    if means.is_noted().is_err() {
         return Err(Errno::NOENT);
     }
-    let hidden = Hidden { directory: parent.as_fd(), name: hidden, ticket };
-    let file = openat(parent, hidden.name.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
+    let hidden = Hidden { directory: place.as_fd(), name: hidden, ticket };
+    let file = openat(place, hidden.name.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
     // Opened while its owner may still write to it, whatever mode it is going to have.
-    let moved = Moved::prepare(descriptor, parent, hidden.name.as_c_str())?;
+    let moved = Moved::prepare(descriptor, place, hidden.name.as_c_str())?;
     copy::copy(&original, &file)?;
-    give_name(parent, hidden.name.as_c_str(), name)?;
+    give_name(place, hidden.name.as_c_str(), parent, name)?;
     drop((original, file));
     let moved = moved.choose(parent, name);
     // With nothing open through it: high-level FUSE servers would only rename it.
@@ -146,10 +149,10 @@ fn open_original<D: Descriptor>(descriptor: &D) -> Result<Fd, Errno> {
 }
 
 /// Makes the finished copy appear under its name, in one step and never in the place of something else.
-fn give_name(parent: &Fd, hidden: &CStr, name: &CStr) -> Result<(), Errno> {
-    match linkat(parent, hidden, parent, name, AtFlags::empty()) {
+fn give_name(place: &Fd, hidden: &CStr, parent: &Fd, name: &CStr) -> Result<(), Errno> {
+    match linkat(place, hidden, parent, name, AtFlags::empty()) {
         Err(refusal @ (Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK)) => {
-            match renameat_with(parent, hidden, parent, name, RenameFlags::NOREPLACE) {
+            match renameat_with(place, hidden, parent, name, RenameFlags::NOREPLACE) {
                 Err(Errno::INVAL | Errno::NOSYS) => Err(refusal),
                 answer => answer,
             }

@@ -186,13 +186,19 @@ pub(crate) fn give_back<T: Ticket>(ticket: Option<T>) {
 
 impl<'a, R: Records> Means<'a, R> {
     /// So that nothing is left if something ends the process now (T5).
-    fn announce(&self, directory: BorrowedFd<'_>, path: &[u8], name: &Name, entry: Entry) -> Option<R::Ticket<'a>> {
+    pub(crate) fn announce(
+        &self,
+        directory: BorrowedFd<'_>,
+        path: &[u8],
+        name: &Name,
+        entry: Entry,
+    ) -> Option<R::Ticket<'a>> {
         self.tracker?.announce(directory, path, name, entry)
     }
 
     /// # Errors
     /// What was announced nobody could note any more: nothing may be made.
-    fn is_noted(&self) -> Result<(), Errno> {
+    pub(crate) fn is_noted(&self) -> Result<(), Errno> {
         if self.tracker.is_some_and(Records::is_lost) { Err(Errno::OPNOTSUPP) } else { Ok(()) }
     }
 }
@@ -204,10 +210,10 @@ fn is_for_others(created: Option<u32>) -> bool {
 
 /// A hidden directory of ours that nobody else may enter, removed when this goes. A file in it gets the group and the
 /// ACL that it would have got beside it: both are handed down.
-struct Private<'a, T: Ticket> {
+pub(crate) struct Private<'a, T: Ticket> {
     above: &'a Fd,
     name: Name,
-    directory: Fd,
+    pub(crate) directory: Fd,
     ticket: Option<T>,
 }
 
@@ -225,7 +231,8 @@ impl<'a, T: Ticket + 'a> Private<'a, T> {
     }
 
     /// Nothing where it cannot be made.
-    fn make<R: Records<Ticket<'a> = T>>(above: &'a Fd, means: &Means<'a, R>) -> Option<Self> {
+    #[inline(never)]
+    pub(crate) fn make<R: Records<Ticket<'a> = T>>(above: &'a Fd, means: &Means<'a, R>) -> Option<Self> {
         // fuse-overlayfs 1.10 leaves a whiteout of every directory that was made and removed: so each thread has one name
         // for all of its own. Nobody gains by knowing it, for mkdir(2) takes no name that is there.
         let own = means.survey.private_name().and_then(|name| Self::begin(above, name, means));
@@ -246,8 +253,13 @@ impl<'a, T: Ticket + 'a> Private<'a, T> {
 
 impl<T: Ticket> Drop for Private<'_, T> {
     fn drop(&mut self) {
-        if unlinkat(self.above, self.name.as_c_str(), AtFlags::REMOVEDIR).is_ok() {
-            give_back(self.ticket.take());
+        // Some servers hear of a file's last close late, and keep it here until then.
+        for _ in 0..64 {
+            match unlinkat(self.above, self.name.as_c_str(), AtFlags::REMOVEDIR) {
+                Err(Errno::NOTEMPTY) => sys::sleep_a_millisecond(),
+                Err(_) => return,
+                Ok(()) => return give_back(self.ticket.take()),
+            }
         }
     }
 }
