@@ -34,6 +34,7 @@ use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, CWD};
+use rustix::io::Errno;
 use rustix::mm::{Advice, madvise, munmap};
 use slots::{LARGE, Place, SMALL, Slots};
 
@@ -516,8 +517,7 @@ impl Tracker {
                 Outcome::Stuck(Stuck::InUse)
             };
             (self.surroundings.report)(&Cleaned { path: record.path, outcome });
-            // Somebody else can come back to it from where it was made, or when it is free.
-            if header.is_some() && matches!(outcome, Outcome::Stuck(Stuck::InUse | Stuck::OtherNamespace)) {
+            if header.is_some() && may_go_later(outcome, is_directory) {
                 place.put_back(was);
                 kept += 1;
             } else {
@@ -598,6 +598,15 @@ impl Tracker {
 fn is_plain(path: &[u8]) -> bool {
     let of_a_process = [b"/proc/", b"/dev/f"].iter().any(|start| path.starts_with(*start));
     path.first() == Some(&b'/') && !of_a_process && !has_dots(path)
+}
+
+/// Whether somebody else can come back to it: from where it was made, when it is free, or when a filesystem is well again.
+/// A directory that the program has no right to remove, or where something is mounted, is reported once.
+fn may_go_later(outcome: Outcome, is_directory: bool) -> bool {
+    match outcome {
+        Outcome::Stuck(Stuck::Refused(Errno::PERM | Errno::ACCESS | Errno::ROFS)) => !is_directory,
+        outcome => matches!(outcome, Outcome::Stuck(Stuck::InUse | Stuck::OtherNamespace | Stuck::Refused(_))),
+    }
 }
 
 /// A journal with its lock, and where it lies.
@@ -736,6 +745,13 @@ impl Ticket<'_> {
     /// The thing was not made, or is not to be tracked.
     pub fn abandon(self) {
         if self.take_back() {
+            self.place.release();
+        }
+    }
+
+    /// The thing was made, and nobody can tell what it is: it goes at the end if it is empty by then, or a file.
+    pub fn leave(self) {
+        if !self.announced.get() {
             self.place.release();
         }
     }
