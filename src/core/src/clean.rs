@@ -28,14 +28,18 @@ impl Cleaner {
     /// Removes what `record` says. A directory's contents go, too, where `contents` says so. One that was announced and
     /// not confirmed is ours if it is what mkdtemp makes, and empty as that is.
     pub fn clean(&mut self, record: &Record<'_>, contents: bool) -> Outcome {
-        let Some((directory, mut name)) = self.parent.open(record.path.to_bytes()) else { return Outcome::NotThere };
+        let (directory, mut name) = match self.parent.open(record.path.to_bytes()) {
+            Ok(found) => found,
+            Err(error) => return without(error),
+        };
         let Some(name) = name.as_c_str() else { return Outcome::NotThere };
         let made = match (record.entry, record.made) {
             (Entry::File { .. }, made) => return remove_file(directory, name, made.as_ref()),
             (Entry::Directory, Some(made)) => made,
             (Entry::Directory, None) => match identity::at(directory, name) {
                 Ok(seen) if is_like_mkdtemps(&seen) => seen.identity,
-                _ => return Outcome::NotThere,
+                Ok(_) => return Outcome::NotThere,
+                Err(error) => return without(error),
             },
         };
         let remover = match &mut self.remover {
@@ -69,7 +73,7 @@ impl Cleaner {
         if let (Entry::File { .. }, Some(made)) = (record.entry, record.made) {
             return open_if_closed(record.path, &made, true).err().unwrap_or(Outcome::Removed);
         }
-        let Some((directory, mut name)) = self.parent.open(record.path.to_bytes()) else { return Outcome::NotThere };
+        let Ok((directory, mut name)) = self.parent.open(record.path.to_bytes()) else { return Outcome::NotThere };
         let Some(name) = name.as_c_str() else { return Outcome::NotThere };
         let Ok(seen) = identity::at(directory, name) else { return Outcome::NotThere };
         match (record.entry, record.made) {
@@ -131,7 +135,7 @@ fn removed_if_empty(directory: BorrowedFd<'_>, name: &CStr) -> Outcome {
 pub fn is_gone(record: &Record<'_>) -> bool {
     let (Entry::Directory, Some(made)) = (record.entry, record.made) else { return false };
     match identity::at(CWD, record.path) {
-        Ok(seen) => !seen.is_directory() || !seen.identity.is_same_file(&made),
+        Ok(seen) => !seen.is_directory() || seen.identity.is_other_than(&made),
         Err(error) => matches!(error, Errno::NOENT | Errno::NOTDIR),
     }
 }
@@ -159,7 +163,15 @@ fn remove_file(directory: BorrowedFd<'_>, name: &CStr, made: Option<&Identity>) 
             Ok(()) => Outcome::Removed,
             Err(error) => Outcome::Stuck(Stuck::Refused(error)),
         },
-        Err(_) => Outcome::NotThere,
+        Err(error) => without(error),
+    }
+}
+
+/// What it comes to where something could not be looked at.
+fn without(error: Errno) -> Outcome {
+    match error {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Outcome::NotThere,
+        error => Outcome::Stuck(Stuck::Refused(error)),
     }
 }
 
@@ -188,10 +200,7 @@ fn try_remove(path: &CStr, made: &Identity, in_doubt: bool) -> Outcome {
 /// Opens the file if it is `made` and nothing else has it open; otherwise what that comes to.
 fn open_if_closed(path: &CStr, made: &Identity, in_doubt: bool) -> Result<Fd, Outcome> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = openat(CWD, path, flags, Mode::empty()).map_err(|error| match error {
-        Errno::NOENT => Outcome::NotThere,
-        error => Outcome::Stuck(Stuck::Refused(error)),
-    })?;
+    let file = openat(CWD, path, flags, Mode::empty()).map_err(without)?;
     match identity::of(file.as_fd()) {
         Ok(seen) if seen.identity.is_same_file(made) => {}
         // mergerfs gives a file another number once the kernel has forgotten the first (seen). The name says enough.
@@ -213,22 +222,22 @@ struct Parent {
 }
 
 impl Parent {
-    fn open(&mut self, path: &[u8]) -> Option<(BorrowedFd<'_>, Text<256>)> {
-        let (directory, name) = split(path)?;
+    fn open(&mut self, path: &[u8]) -> Result<(BorrowedFd<'_>, Text<256>), Errno> {
+        let (directory, name) = split(path).ok_or(Errno::NOENT)?;
         if self.fd.is_none() || self.path.as_bytes() != directory {
             self.fd = None;
             self.path = Text::new();
             self.path.push(directory);
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let path = self.path.as_c_str()?;
+            let path = self.path.as_c_str().ok_or(Errno::NOENT)?;
             let opened = match openat(CWD, path, flags, Mode::empty()) {
                 Err(Errno::MFILE) if raise_descriptor_limit() => openat(CWD, path, flags, Mode::empty()),
                 opened => opened,
             };
-            self.fd = Some(opened.ok()?);
+            self.fd = Some(opened?);
         }
         let mut copy = Text::new();
         copy.push(name);
-        Some((self.fd.as_ref()?.as_fd(), copy))
+        Ok((self.fd.as_ref().ok_or(Errno::NOENT)?.as_fd(), copy))
     }
 }

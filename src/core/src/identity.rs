@@ -45,6 +45,17 @@ impl Identity {
         self.birth == 0 && self.generation == 0
     }
 
+    /// Whether it may be `made`, of which more was known: statx(2) is forbidden by now, by a sandbox of the program's.
+    pub fn may_be(&self, made: &Self) -> bool {
+        (self.device, self.inode) == (made.device, made.inode) && self.is_weak() && !made.is_weak()
+    }
+
+    /// Whether it is certainly another file than `made`.
+    #[inline(never)]
+    pub fn is_other_than(&self, made: &Self) -> bool {
+        !self.is_same_file(made) && !self.may_be(made)
+    }
+
     /// Whether it is the same file, through whatever mount it is seen.
     #[inline(never)]
     pub fn is_same_file(&self, other: &Self) -> bool {

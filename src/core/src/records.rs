@@ -37,6 +37,9 @@ pub trait Ticket {
 
     /// The thing was not made, or is gone.
     fn abandon(self);
+
+    /// The thing was made, and nobody can tell what it is: what was announced holds on.
+    fn leave(self);
 }
 
 impl Records for Tracker {
@@ -72,5 +75,10 @@ impl Ticket for tracker::Ticket<'_> {
     #[inline]
     fn abandon(self) {
         self.abandon();
+    }
+
+    #[inline]
+    fn leave(self) {
+        self.leave();
     }
 }

@@ -119,6 +119,7 @@ impl Remover {
         let mut rounds = 0;
         loop {
             match identity::at(parent, name) {
+                Ok(seen) if seen.identity.may_be(made) => return Outcome::Stuck(Stuck::Refused(Errno::NOSYS)),
                 Ok(seen) if !seen.is_directory() || !seen.identity.is_same_file(made) => return Outcome::NotThere,
                 Ok(seen) if seen.identity.mount != made.mount => return Outcome::Stuck(Stuck::OtherNamespace),
                 Ok(_) => {}

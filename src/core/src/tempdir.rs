@@ -136,19 +136,20 @@ fn announce<'a>(
 }
 
 fn confirm(ticket: Ticket<'_>, directory: RawFd, path: *const c_char) {
-    match look(directory, path) {
-        Some(seen) => ticket.confirm(&seen.identity),
-        None => ticket.abandon(),
+    // A second time where that failed: of what is not known no more goes than an empty directory.
+    match look(directory, path).or_else(|_| look(directory, path)) {
+        Ok(seen) if seen.is_directory() => ticket.confirm(&seen.identity),
+        Ok(_) => ticket.abandon(),
+        Err(_) => ticket.leave(),
     }
 }
 
-/// The directory that was just made, if it is still that.
-fn look(directory: RawFd, path: *const c_char) -> Option<Seen> {
+/// What was just made.
+fn look(directory: RawFd, path: *const c_char) -> Result<Seen, Errno> {
     // SAFETY: the kernel has just made a directory by this path, so it can be read.
     let path = unsafe { CStr::from_ptr(path) };
     // SAFETY: the program's own descriptor or AT_FDCWD, in the middle of its own call.
-    let seen = identity::at(unsafe { sys::borrow(directory) }, path).ok()?;
-    seen.is_directory().then_some(seen)
+    identity::at(unsafe { sys::borrow(directory) }, path)
 }
 
 /// A directory that is not to be tracked was made: it may still look like one that is.
@@ -157,7 +158,8 @@ fn look(directory: RawFd, path: *const c_char) -> Option<Seen> {
 /// `path` is what mkdirat(2) has just succeeded with.
 pub unsafe fn note(directory: RawFd, path: *const c_char, tracker: &Tracker) {
     if tracker.has_weak()
-        && let Some(seen) = look(directory, path)
+        && let Ok(seen) = look(directory, path)
+        && seen.is_directory()
     {
         tracker.forget_double(&seen.identity);
     }

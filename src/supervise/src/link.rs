@@ -155,8 +155,8 @@ impl<F: Fn(&Theirs, BorrowedFd<'_>, bool)> Descriptor for Replacing<'_, F> {
         Ok((self.theirs.flags.difference(OFlags::CLOEXEC), self.theirs.close_on_exec))
     }
 
-    fn offset(&self) -> Option<u64> {
-        Some(self.theirs.offset)
+    fn offset(&self) -> Result<u64, Errno> {
+        Ok(self.theirs.offset)
     }
 
     fn replace(&self, file: BorrowedFd<'_>, close_on_exec: bool) {

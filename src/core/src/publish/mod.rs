@@ -98,13 +98,13 @@ struct Hidden<'a, T: Ticket> {
     directory: BorrowedFd<'a>,
     name: Name,
     ticket: Option<T>,
+    /// It is the final name by now.
+    is_renamed: bool,
 }
 
 impl<T: Ticket> Drop for Hidden<'_, T> {
     fn drop(&mut self) {
-        let gone = unlinkat(self.directory, self.name.as_c_str(), AtFlags::empty());
-        // By renaming it, where there are no hard links.
-        if let Ok(()) | Err(Errno::NOENT) = gone {
+        if self.is_renamed || unlinkat(self.directory, self.name.as_c_str(), AtFlags::empty()).is_ok() {
             give_back(self.ticket.take());
         }
     }
@@ -129,12 +129,12 @@ fn publish_copy<D: Descriptor>(
     if means.is_noted().is_err() {
         return Err(Errno::NOENT);
     }
-    let hidden = Hidden { directory: place.as_fd(), name: hidden, ticket };
+    let mut hidden = Hidden { directory: place.as_fd(), name: hidden, ticket, is_renamed: false };
     let file = openat(place, hidden.name.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
     // Opened while its owner may still write to it, whatever mode it is going to have.
     let moved = Moved::prepare(descriptor, place, hidden.name.as_c_str())?;
     copy::copy(&original, &file)?;
-    give_name(place, hidden.name.as_c_str(), parent, name)?;
+    hidden.is_renamed = give_name(place, hidden.name.as_c_str(), parent, name)?;
     drop((original, file));
     let moved = moved.choose(parent, name);
     // With nothing open through it: high-level FUSE servers would only rename it.
@@ -148,16 +148,17 @@ fn open_original<D: Descriptor>(descriptor: &D) -> Result<Fd, Errno> {
     copy::open_again_whatever_its_mode(fd_path(file).as_c_str().ok_or(Errno::NOENT)?, file)
 }
 
-/// Makes the finished copy appear under its name, in one step and never in the place of something else.
-fn give_name(place: &Fd, hidden: &CStr, parent: &Fd, name: &CStr) -> Result<(), Errno> {
+/// Makes the finished copy appear under its name, in one step and never in the place of something else. Says whether it has
+/// only that name then, as where there are no hard links.
+fn give_name(place: &Fd, hidden: &CStr, parent: &Fd, name: &CStr) -> Result<bool, Errno> {
     match linkat(place, hidden, parent, name, AtFlags::empty()) {
         Err(refusal @ (Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK)) => {
             match renameat_with(place, hidden, parent, name, RenameFlags::NOREPLACE) {
                 Err(Errno::INVAL | Errno::NOSYS) => Err(refusal),
-                answer => answer,
+                answer => answer.map(|()| true),
             }
         }
-        answer => answer,
+        answer => answer.map(|()| false),
     }
 }
 
@@ -179,16 +180,18 @@ fn publish_kept<D: Descriptor>(
     linkat(CWD, hidden, parent, name, AtFlags::empty())?;
     let descriptor = source.descriptor.as_ref();
     let moved = descriptor.and_then(|descriptor| Moved::prepare(descriptor, parent, name).ok());
-    if let Some(moved) = &moved
+    // Through the descriptor of the final name, if there is one: attributes are cached for each name.
+    let opened = moved.as_ref().map(|moved| moved.to.as_fd()).or(descriptor.map(Descriptor::file));
+    if let Some(file) = opened
         && let Some(mode) = mode.and_then(|mode| created_mode(hidden, mode))
         // Not where the program has widened it already, in a way that we have not seen.
-        && fstat(&moved.to).is_ok_and(|seen| seen.st_mode & 0o7077 == 0)
+        && fstat(file).is_ok_and(|seen| seen.st_mode & 0o7077 == 0)
     {
-        // Through the descriptor of the final name: attributes are cached for each name.
-        let _ = fchmod(&moved.to, Mode::from_raw_mode(mode));
+        let _ = fchmod(file, Mode::from_raw_mode(mode));
     }
-    let _ = unlinkat(CWD, hidden, AtFlags::empty());
-    tracker.forget_file(link);
+    if unlinkat(CWD, hidden, AtFlags::empty()).is_ok() {
+        tracker.forget_file(link);
+    }
     if let Some(moved) = moved {
         moved.settle();
     }
@@ -205,6 +208,15 @@ fn created_mode(hidden: &CStr, mode: u32) -> Option<u32> {
     Rules::of(directory.as_fd(), mode).created()
 }
 
+fn take_offset<D: Descriptor>(from: &D, to: &Fd) -> Result<(), Errno> {
+    match from.offset() {
+        Ok(offset) => seek(to, SeekFrom::Start(offset)).map(drop),
+        // O_PATH has none.
+        Err(Errno::BADF) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// The program's descriptor on its way to another open file: same access mode, flags, offset and number.
 struct Moved<'a, D> {
     from: &'a D,
@@ -219,15 +231,8 @@ impl<'a, D: Descriptor> Moved<'a, D> {
         let (flags, close_on_exec) = from.flags()?;
         let flags = flags.difference(creation) | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let to = openat(directory, name, flags, Mode::empty())?;
-        let moved = Self { from, to, flags, close_on_exec };
-        moved.take_offset();
-        Ok(moved)
-    }
-
-    fn take_offset(&self) {
-        if let Some(offset) = self.from.offset() {
-            let _ = seek(&self.to, SeekFrom::Start(offset));
-        }
+        take_offset(from, &to)?;
+        Ok(Self { from, to, flags, close_on_exec })
     }
 
     /// Through the final name, where that is the same file: on FUSE each name is a node with a cache of its own, and
@@ -236,9 +241,9 @@ impl<'a, D: Descriptor> Moved<'a, D> {
         if let Ok(again) = openat(directory, name, self.flags, Mode::empty())
             && let (Ok(one), Ok(other)) = (identity::of(self.to.as_fd()), identity::of(again.as_fd()))
             && one.identity.is_same_file(&other.identity)
+            && take_offset(self.from, &again).is_ok()
         {
             self.to = again;
-            self.take_offset();
         }
         self
     }

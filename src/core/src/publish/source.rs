@@ -19,8 +19,11 @@ pub trait Descriptor {
     /// EBADF where it was closed meanwhile.
     fn flags(&self) -> Result<(OFlags, bool), Errno>;
 
-    /// Its offset in bytes, where it has one.
-    fn offset(&self) -> Option<u64>;
+    /// Its offset in bytes.
+    ///
+    /// # Errors
+    /// EBADF where it has none.
+    fn offset(&self) -> Result<u64, Errno>;
 
     /// Makes its number refer to `file`, in one step: at no time is it closed or somebody else's.
     fn replace(&self, file: BorrowedFd<'_>, close_on_exec: bool);
@@ -39,12 +42,18 @@ impl Descriptor for Own {
         Ok((fcntl_getfl(self.file())?, fcntl_getfd(self.file())?.contains(FdFlags::CLOEXEC)))
     }
 
-    fn offset(&self) -> Option<u64> {
-        seek(self.file(), SeekFrom::Current(0)).ok()
+    fn offset(&self) -> Result<u64, Errno> {
+        seek(self.file(), SeekFrom::Current(0))
     }
 
     fn replace(&self, file: BorrowedFd<'_>, close_on_exec: bool) {
-        let _ = sys::dup3(file, self.0, if close_on_exec { libc::O_CLOEXEC } else { 0 });
+        let flags = if close_on_exec { libc::O_CLOEXEC } else { 0 };
+        // The file has its name by now: there is no way back.
+        for _ in 0..100 {
+            if !matches!(sys::dup3(file, self.0, flags), Err(Errno::BUSY | Errno::INTR)) {
+                break;
+            }
+        }
     }
 }
 

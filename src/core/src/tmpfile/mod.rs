@@ -74,14 +74,9 @@ pub unsafe fn stand_in<R: Records>(
         Err(error) => return Err(refusal.unwrap_or(error)),
     };
     let survey = means.survey.ask(directory.as_fd(), means.tracker);
-    let file = match survey {
-        Unlinked::Works | Unlinked::Hides => None,
-        // Nobody could remove a hidden name, and without one the file is of no use.
-        Unlinked::Breaks if means.tracker.is_none() => return Err(refusal.unwrap_or(Errno::OPNOTSUPP)),
-        Unlinked::Breaks => kept(&directory, request, means)?,
-        Unlinked::Impossible => return Err(refusal.unwrap_or(Errno::OPNOTSUPP)),
-    };
-    if let Some(file) = file {
+    if matches!(survey, Unlinked::Breaks | Unlinked::Impossible) {
+        let file = if survey == Unlinked::Breaks { kept(&directory, request, means)? } else { None };
+        let file = file.ok_or(refusal.unwrap_or(Errno::OPNOTSUPP))?;
         return Ok((hand_over(file, directory, request.flags), Made::Kept));
     }
     match unlinked(&directory, request, means, survey) {
@@ -271,7 +266,7 @@ fn complete_mode(file: &Fd, created: Option<u32>) {
     }
 }
 
-/// T6: a file that keeps a hidden name. Nothing where nobody could remove the name later.
+/// T6: a file that keeps a hidden name. Nothing where nobody could remove the name later, and without one it is of no use.
 fn kept<R: Records>(directory: &Fd, request: &Request, means: &Means<'_, R>) -> Result<Option<Fd>, Errno> {
     let Some(tracker) = means.tracker else { return Ok(None) };
     tracker.reclaim_a_few_files();
@@ -287,7 +282,7 @@ fn kept<R: Records>(directory: &Fd, request: &Request, means: &Means<'_, R>) -> 
     };
     match identity::of(file.as_fd()) {
         Ok(seen) => ticket.confirm(&seen.identity),
-        Err(_) => ticket.abandon(),
+        Err(_) => ticket.leave(),
     }
     Ok(Some(file))
 }

@@ -66,8 +66,8 @@ impl Survey {
         Some(Name::of(Kind::Private, bits.to_be_bytes()))
     }
 
-    /// The answer for the filesystem of `directory`. A try that says nothing (no descriptor free, no right to create)
-    /// is taken for "works" and not remembered.
+    /// The answer for the filesystem of `directory`. A try that says nothing is not remembered. With a name a file can be
+    /// used everywhere, so that is the answer then; not where only one descriptor is free, or nobody remembers names.
     #[inline(never)]
     pub fn ask(&self, directory: BorrowedFd<'_>, tracker: Option<&impl Records>) -> Unlinked {
         let filesystem = identity::filesystem(directory);
@@ -85,7 +85,11 @@ impl Survey {
                 };
             }
         }
-        let Some(found) = attempt(directory, tracker) else { return Unlinked::Works };
+        let found = match attempt(directory, tracker) {
+            Ok(found) => found,
+            Err(Errno::MFILE) => return Unlinked::Works,
+            Err(_) => return if tracker.is_some() { Unlinked::Breaks } else { Unlinked::Works },
+        };
         let slot = self.oldest.fetch_add(1, Relaxed) % self.entries.len();
         if let (Some(key), Some(entry)) = (key, self.entries.get(slot)) {
             let found = match found {
@@ -119,28 +123,33 @@ fn key(device: u64, mount: u64) -> u64 {
 
 /// Does with a file of our own what programs do with theirs.
 #[inline(never)]
-fn attempt(directory: BorrowedFd<'_>, tracker: Option<&impl Records>) -> Option<Unlinked> {
-    let name = Name::fresh(Kind::Probe).ok()?;
+fn attempt(directory: BorrowedFd<'_>, tracker: Option<&impl Records>) -> Result<Unlinked, Errno> {
+    let name = Name::fresh(Kind::Probe)?;
     let ticket = announce(directory, &name, tracker);
     if tracker.is_some_and(Records::is_lost) {
-        return None;
+        return Err(Errno::OPNOTSUPP);
     }
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let created = openat(directory, name.as_c_str(), flags, Mode::RUSR | Mode::WUSR);
-    if created.is_err() || crate::fd::unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_ok() {
-        give_back(ticket);
-    } else {
-        return None;
+    if created.is_ok() {
+        crate::fd::unlinkat(directory, name.as_c_str(), AtFlags::empty())?;
     }
-    let file = created.ok()?;
+    give_back(ticket);
+    let file = created?;
     match use_unlinked(&file) {
-        Ok(()) if still_has_a_name(directory, &file, tracker) => Some(Unlinked::Hides),
-        Ok(()) => Some(Unlinked::Works),
+        Ok(()) if still_has_a_name(directory, &file, tracker) => Ok(Unlinked::Hides),
+        Ok(()) => Ok(Unlinked::Works),
         // Says nothing about the filesystem.
-        Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::ACCESS | Errno::PERM | Errno::NOSPC | Errno::DQUOT) => {
-            None
-        }
-        Err(_) => Some(Unlinked::Breaks),
+        Err(
+            error @ (Errno::MFILE
+            | Errno::NFILE
+            | Errno::NOMEM
+            | Errno::ACCESS
+            | Errno::PERM
+            | Errno::NOSPC
+            | Errno::DQUOT),
+        ) => Err(error),
+        Err(_) => Ok(Unlinked::Breaks),
     }
 }
 
@@ -161,9 +170,11 @@ fn use_unlinked(file: &Fd) -> Result<(), Errno> {
     let mut path = fd_path(fd);
     let path = path.as_c_str().ok_or(Errno::NAMETOOLONG)?;
     let mut link = [0u8; 8];
-    if readlinkat_raw(CWD, path, &mut link).is_err() {
+    match readlinkat_raw(CWD, path, &mut link) {
+        Ok(_) => {}
         // No /proc: nobody can re-open.
-        return Ok(());
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error),
     }
     let again = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     pread(&again, &mut byte, 0)?;

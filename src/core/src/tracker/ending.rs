@@ -20,6 +20,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
 use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, CWD};
+use rustix::io::Errno;
 use rustix::mm::munmap;
 
 /// How a process ends.
@@ -149,8 +150,7 @@ impl Tracker {
                 Outcome::Stuck(Stuck::InUse)
             };
             (self.surroundings.report)(&Cleaned { path: record.path, outcome });
-            // Somebody else can come back to it from where it was made, or when it is free.
-            if header.is_some() && matches!(outcome, Outcome::Stuck(Stuck::InUse | Stuck::OtherNamespace)) {
+            if header.is_some() && may_go_later(outcome, is_directory) {
                 place.put_back(was);
                 kept += 1;
             } else {
@@ -224,6 +224,15 @@ impl Tracker {
                 self.clean_dead(&journal, &state, name, &mut Cleaner::default());
             }
         }
+    }
+}
+
+/// Whether somebody else can come back to it: from where it was made, when it is free, or when a filesystem is well again.
+/// A directory that the program has no right to remove, or where something is mounted, is reported once.
+fn may_go_later(outcome: Outcome, is_directory: bool) -> bool {
+    match outcome {
+        Outcome::Stuck(Stuck::Refused(Errno::PERM | Errno::ACCESS | Errno::ROFS)) => !is_directory,
+        outcome => matches!(outcome, Outcome::Stuck(Stuck::InUse | Stuck::OtherNamespace | Stuck::Refused(_))),
     }
 }
 

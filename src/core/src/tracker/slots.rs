@@ -134,7 +134,7 @@ impl Slots {
             let Some(was) = place.claim(LIVE) else { continue };
             let gone = match identity::at(CWD, place.path()) {
                 // A file's name is nobody else's, and its number may change (mergerfs).
-                Ok(seen) => place.entry() == Entry::Directory && !seen.identity.is_same_file(&place.identity()),
+                Ok(seen) => place.entry() == Entry::Directory && seen.identity.is_other_than(&place.identity()),
                 Err(error) => error == Errno::NOENT,
             };
             if gone {

@@ -53,6 +53,13 @@ impl Ticket<'_> {
         }
     }
 
+    /// The thing was made, and nobody can tell what it is: it goes at the end if it is empty by then, or a file.
+    pub fn leave(self) {
+        if !self.announced.get() {
+            self.place.release();
+        }
+    }
+
     /// Whoever was about to make the thing is dead: removes it, should it be there. May wait for its filesystem.
     pub fn settle(self) {
         if !self.take_back() {
