@@ -8,13 +8,15 @@
 #include "check.h"
 
 static char path[4096];
-static volatile int stop;
+static volatile int stop, begun;
 static char *const *names;
 
 static void *swap(void *nothing)
 {
-    for (unsigned round = 0; !stop; round++)
+    for (unsigned round = 0; !stop; round++) {
         memcpy(path, names[round & 1], strlen(names[0]));
+        begun = 1;
+    }
     return nothing;
 }
 
@@ -25,7 +27,7 @@ int main(int count, char **arguments)
     names = arguments + 1;
     CHECK(count == 4 && strlen(names[0]) == strlen(names[1]));
     CHECK(pthread_create(&thread, NULL, swap, NULL) == 0);
-    while (!path[0])
+    while (!begun)
         ;
     for (int i = atoi(arguments[3]); i > 0; i--) {
         char link[64], text[4096] = "";
