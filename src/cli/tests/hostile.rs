@@ -87,7 +87,8 @@ impl Drop for Ground {
 fn build(source: &str, directory: &Path) -> PathBuf {
     let program = directory.join(source.trim_end_matches(".c"));
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(source);
-    let built = Command::new("gcc").args(["-O1", "-static", "-o"]).arg(&program).arg(source).status().unwrap();
+    let built =
+        Command::new("gcc").args(["-O1", "-static", "-pthread", "-o"]).arg(&program).arg(source).status().unwrap();
     assert!(built.success());
     program
 }
@@ -151,7 +152,7 @@ fn s2_a_programs_user_cannot_end_roots_supervisor_by_a_signal() {
 
 /// A program that makes as many files as argv[2] says in argv[1]; each stays open if there is an argv[3], which is where it
 /// says that they are all made, and then it waits.
-const MAKER: &str = r#"
+const MAKER: &str = r"
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
@@ -171,7 +172,7 @@ int main(int count, char **arguments)
     }
     return 0;
 }
-"#;
+";
 
 fn maker(directory: &Path) -> PathBuf {
     let (source, program) = (directory.join("maker.c"), directory.join("maker"));
@@ -237,4 +238,26 @@ fn s2_a_filesystem_that_hangs_holds_up_only_those_who_use_it() {
     let _ = server.wait();
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn s2_a_path_that_changes_while_it_is_looked_at_leads_nowhere_that_the_program_may_not_go() {
+    let Some(ground) = Ground::new() else { return };
+    let program = build("hostile_paths.c", ground.directory.path());
+    for (name, mode) in [("open", 0o777), ("shut", 0o700)] {
+        fs::create_dir(ground.path("behind").join(name)).unwrap();
+        fs::set_permissions(ground.path("behind").join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let attack = |engine: &str, before: &[&str]| {
+        let mut command = run(&[], engine);
+        command.args(before).arg(&program).arg(ground.path("mount/open")).arg(ground.path("mount/shut")).arg("1000");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{engine}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for engine in ["notify", "trace"] {
+        assert_eq!(attack(engine, &AS_NOBODY), "open yes, closed no\n", "{engine}");
+        // Or it would show nothing: with the right to both, it gets files in both.
+        assert_eq!(attack(engine, &[]), "open yes, closed yes\n", "{engine}");
+    }
 }
