@@ -38,7 +38,8 @@ def opens(ground, results):
     results.bars("opens", title, "ns", raw, drawn=True)
     what = "ordinary open and close in a C program"
     results.against("opens", f"{what}, {LIB}, against an empty preload", raw, LIB, NO_PRELOAD, None)
-    results.against("opens", f"{what}, {NOTIFY}, against nothing (limit: the noise)", raw, NOTIFY, NATIVE, limit, key=True)
+    noisy = f"{what}, {NOTIFY}, against nothing (limit: the noise)"
+    results.against("opens", noisy, raw, NOTIFY, NATIVE, limit, key=True)
     results.against("opens", f"{what}, {TRACE}, against nothing", raw, TRACE, NATIVE, None)
     results.against("opens", f"{what}, {ways.ALLOW}, against nothing", raw, ways.ALLOW, NATIVE, None)
     against_proot("opens", what, raw, results, key=(NOTIFY,))
@@ -53,9 +54,10 @@ def tmpfile(ground, results):
         what = f"O_TMPFILE open and close on {name} in a C program"
         results.bars("tmpfile", f"An O_TMPFILE open and close on {name}", "ns", raw, drawn=top == ground.tmpfs)
         results.against("tmpfile", f"{what}, {LIB}, against an empty preload", raw, LIB, NO_PRELOAD, None)
+        is_key = top == ground.tmpfs
         for way, limit in ((NOTIFY, 4), (TRACE, None)):
-            results.against("tmpfile", f"{what}, {way}, against nothing", raw, way, NATIVE, limit, key=top == ground.tmpfs)
-        against_proot("tmpfile", what, raw, results, key=(NOTIFY,) if top == ground.tmpfs else ())
+            results.against("tmpfile", f"{what}, {way}, against nothing", raw, way, NATIVE, limit, key=is_key)
+        against_proot("tmpfile", what, raw, results, key=(NOTIFY,) if is_key else ())
 
 
 def start(ground, results):

@@ -104,7 +104,9 @@ def grow(ground, results, part, which):
                 times = {1: 31, 10: 31, 100: 21, 1000: 15}.get(count, 7 if count == 10_000 else 3)
                 limit = 8 if count < 100_000 else 12
                 making = {RM: [], which: []}
-                raw = turns(ground.times(times), [RM, which], lambda one: once(ground, one, top, count, how, making), limit)
+                raw = turns(
+                    ground.times(times), [RM, which], lambda one: once(ground, one, top, count, how, making), limit
+                )
                 compare(results, part, which, (filesystem(where), kind, count), raw, none)
                 for one, values in raw.items():
                     curves[one].append((count, values))

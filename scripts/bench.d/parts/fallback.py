@@ -38,6 +38,7 @@ def one_mode(ground, results, workers, name, point, mode):
     results.bars("fallback", f"An O_TMPFILE open and close on {name}, mode {mode}", "ns", shown,
                  drawn=mode == "0600")
     what = f"O_TMPFILE open and close on {name}, mode {mode}"
-    results.against("fallback", f"{what}, {LIB}, against the shortest C preload", raw, LIB, SHORT, 1.0, key=name == "bindfs")
+    title = f"{what}, {LIB}, against the shortest C preload"
+    results.against("fallback", title, raw, LIB, SHORT, 1.0, key=name == "bindfs")
     for way in (NOTIFY, TRACE):
         results.against("fallback", f"{what}, {way}, against a file made and unlinked by hand", raw, way, NATIVE, None)

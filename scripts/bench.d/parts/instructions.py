@@ -20,10 +20,8 @@ class Counted:
         # No setting either: reading one costs as much as all the rest. The preload is for the program only.
         environment = {key: value for key, value in ground.environment().items() if not key.startswith("TMPSHIM")}
         front = ["env", f"LD_PRELOAD={ground.preload(preload)}"] if preload else ["env"]
-        subprocess.run(
-            ["valgrind", "-q", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={out}", *front, *command],
-            env=environment, check=True, stdout=subprocess.DEVNULL,
-        )
+        count = ["valgrind", "-q", "--tool=callgrind", "--trace-children=yes", f"--callgrind-out-file={out}"]
+        subprocess.run([*count, *front, *command], env=environment, check=True, stdout=subprocess.DEVNULL)
         self.objects = {}
         with open(out, encoding="utf-8", errors="replace") as text:
             self.total = self.read(text)
@@ -57,7 +55,8 @@ def opens(ground, results):
             once, twice = (Counted(ground, preload, ground.program("opens"), door, str(n)).total for n in (few, 2 * few))
             one[preload] = (twice - once) / few
         added = one[LIBRARY] - one[EMPTY]
-        results.goal("opens", f"instructions added to an ordinary `{door}`", [added], 20, form="{:,.0f}", key=door == "open")
+        what = f"instructions added to an ordinary `{door}`"
+        results.goal("opens", what, [added], 20, form="{:,.0f}", key=door == "open")
 
 
 def start(ground, results):

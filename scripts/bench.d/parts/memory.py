@@ -26,7 +26,8 @@ def one_way(ground, results, way, kind):
     # Whoever traces them has the kernel look at all of them for each that stops: ten thousand that make a directory each
     # would take minutes.
     most = 10_000 if way == NOTIFY or (way == TRACE and kind == IDLE) else 1000
-    points = grow(ground, way, kind, (1, 100) if ground.is_quick else [n for n in (1, 10, 100, 1000, 10_000) if n <= most])
+    numbers = (1, 100) if ground.is_quick else (1, 10, 100, 1000, 10_000)
+    points = grow(ground, way, kind, [number for number in numbers if number <= most])
     title = f"Memory of the supervisor, processes {kind}"
     results.curve("memory", title, "processes", "KiB", way, [(count, [pss]) for count, pss, _ in points])
     if way not in (NOTIFY, TRACE):
@@ -44,7 +45,8 @@ def grow(ground, way, kind, numbers):
     """KiB for each number of processes."""
     top = os.path.join(ground.tmpfs, "crowd")
     os.mkdir(top)
-    command = ways.line(ground, way, [ground.program("crowd"), top, *(["idle"] if kind == IDLE else [])], options=["--track", "crowd.*"])
+    program = [ground.program("crowd"), top, *(["idle"] if kind == IDLE else [])]
+    command = ways.line(ground, way, program, options=["--track", "crowd.*"])
     child = subprocess.Popen(command, env=ways.environment(ground, way), text=True, bufsize=1, stdin=subprocess.PIPE,
                              stdout=subprocess.PIPE)
     points = []
