@@ -5,10 +5,10 @@ import math
 from html import escape
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 760, 76, 200, 46, 52
-OURS = ("#1f77d0", "#d9480f", "#9c36b5", "#0b8f6a")
+OURS = ("#2f81e0", "#e05a1f", "#a855c8", "#0f9d74")
 OTHERS = ("#868e96", "#a67c00", "#c2255c", "#5c7cfa", "#74802b", "#8d6e63", "#607d8b", "#b8860b", "#7e57c2")
 STYLE = """<style>
-text { font: 12px system-ui, sans-serif; fill: #6e7781; }
+text { font: 12px system-ui, sans-serif; fill: #7d8590; }
 .title { font-size: 15px; font-weight: 600; }
 .grid { stroke: #8b949e; stroke-opacity: 0.25; }
 .curve { fill: none; stroke-width: 2; }

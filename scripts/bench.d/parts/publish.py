@@ -13,8 +13,8 @@ COPY, REFLINK = "a copy by hand", "a clone by hand"
 
 
 def publish(ground, results):
-    for name in ("btrfs", "xfs", "ext4", "tmpfs", "bindfs"):
-        point, why = (ground.tmpfs, None) if name == "tmpfs" else ground.mount(name)
+    for name in ("btrfs", "xfs", "ext4", "bindfs"):
+        point, why = ground.mount(name)
         if point:
             on(ground, results, name, point)
         else:
@@ -53,8 +53,10 @@ def on(ground, results, name, point):
                 way, do = what[which]
                 return workers.must(way, do, count, point, size) / count / 1e6
 
-            shown = list(what) if size < GIB else [which for which in what if which not in (NOTIFY, TRACE)]
-            raw = turns(ground.times(2 if size == GIB else 11), shown, one, 20)
+            # Each of them has to be written first.
+            is_large = size == GIB
+            shown = [which for which in what if not is_large or which in (COPY, REFLINK, LIB)]
+            raw = turns(ground.times(3 if is_large else 11), shown, one, 15, not is_large)
             for which, values in raw.items():
                 curves.setdefault(which, []).append((size, values))
             if size in (KIB, MIB, GIB):
