@@ -14,6 +14,8 @@ from samples import median, turns
 from ways import LIB, NATIVE, Workers
 
 RM, EXIT, SWEEP = "rm -rf", "tmpshim, at exit", "tmpshim sweep, after SIGKILL"
+LARGE = 100_000
+TIMES = {1: 31, 10: 31, 100: 21, 1000: 15, 10_000: 7, LARGE: 3}
 TITLES = {EXIT: "Removing directories at the program's end", SWEEP: "Removing directories by a sweep"}
 
 
@@ -92,32 +94,36 @@ def once(ground, which, top, count, how, making=None):
 def grow(ground, results, part, which):
     """The same by the number of directories, and against rm."""
     for where in (ground.tmpfs, ground.disk):
-        top = os.path.join(where, "made")
         for kind, how in (("empty", []), ("one file in each", ["file"])):
-            # What neither has to remove: the start of a process, the end of another.
-            none = turns(ground.times(21), [RM, which], lambda one: once(ground, one, top, 0, how))
-            curves, made = {RM: [], which: []}, {RM: [], which: []}
-            for count in (1, 1000) if ground.is_quick else (1, 10, 100, 1000, 10_000, 100_000):
-                if count == 100_000 and how:
-                    continue
-                say(f"{part} of {counted(count, 'directories')} on {filesystem(where)}, {kind}")
-                times = {1: 31, 10: 31, 100: 21, 1000: 15}.get(count, 7 if count == 10_000 else 3)
-                limit = 8 if count < 100_000 else 12
-                making = {RM: [], which: []}
-                raw = turns(
-                    ground.times(times), [RM, which], lambda one: once(ground, one, top, count, how, making), limit
-                )
-                compare(results, part, which, (filesystem(where), kind, count), raw, none)
-                for one, values in raw.items():
-                    curves[one].append((count, values))
-                    made[one].append((count, making[one]))
-            if which == EXIT and not how:
-                title = f"A mkdtemp on {filesystem(where)}, as one of so many"
-                for one, name in ((RM, ways.NATIVE), (EXIT, LIB)):
-                    results.curve("mkdtemp", title, "directories", "µs", name, made[one])
-            for one, points in curves.items():
-                title = f"{TITLES[which]} on {filesystem(where)}, {kind}"
-                results.curve(part, title, "directories", "ms", one, points, drawn=not how)
+            numbers = (1, 1000) if ground.is_quick else (1, 10, 100, 1000, 10_000, 100_000)
+            # Minutes of disk say nothing that ten thousand do not.
+            most = LARGE if not how and (part == "removal" or where == ground.tmpfs) else 10_000
+            one_kind(ground, results, (part, which, where, kind, how), [number for number in numbers if number <= most])
+
+
+def one_kind(ground, results, what, numbers):
+    part, which, where, kind, how = what
+    top, name = os.path.join(where, "made"), filesystem(where)
+    # What neither has to remove: the start of a process, the end of another.
+    none = turns(ground.times(21), [RM, which], lambda one: once(ground, one, top, 0, how))
+    curves, made = {RM: [], which: []}, {RM: [], which: []}
+    for count in numbers:
+        say(f"{part} of {counted(count, 'directories')} on {name}, {kind}")
+        making = {RM: [], which: []}
+
+        def one(way, count=count, making=making):
+            return once(ground, way, top, count, how, making)
+
+        raw = turns(ground.times(TIMES[count]), [RM, which], one, 8, count != LARGE)
+        compare(results, part, which, (name, kind, count), raw, none)
+        for way, values in raw.items():
+            curves[way].append((count, values))
+            made[way].append((count, making[way]))
+    for way, points in curves.items():
+        results.curve(part, f"{TITLES[which]} on {name}, {kind}", "directories", "ms", way, points, drawn=not how)
+    if which == EXIT and not how:
+        for way, shown in ((RM, ways.NATIVE), (EXIT, LIB)):
+            results.curve("mkdtemp", f"A mkdtemp on {name}, as one of so many", "directories", "µs", shown, made[way])
 
 
 def compare(results, part, which, what, raw, none):
