@@ -6,12 +6,12 @@ import time
 
 def turns(number, those, measure, seconds=None, warms_up=True):
     """Measures `those` in turn, each of them first as often, `number` times. A first round only warms up, unless one
-    sample is all that is wanted. Once the seconds are over it is fewer, but three: some disks take long to make a hundred thousand
-    directories."""
+    sample is all that is wanted. Once the seconds are over it is fewer, but three, or one where
+    nothing warms up: some filesystems take long to make a hundred thousand directories."""
     raw = {which: [] for which in those}
     start = time.monotonic()
     for index in range(0 if warms_up and number > 1 else 1, number + 1):
-        if seconds and index > 3 and time.monotonic() - start > seconds:
+        if seconds and index > (3 if warms_up else 1) and time.monotonic() - start > seconds:
             break
         first = (index + 1) % len(those)
         for which in [*those[first:], *those[:first]]:

@@ -56,7 +56,7 @@ def on(ground, results, name, point):
             # Each of them has to be written first.
             is_large = size == GIB
             shown = [which for which in what if not is_large or which in (COPY, REFLINK, LIB)]
-            raw = turns(ground.times(3 if is_large else 11), shown, one, 15, not is_large)
+            raw = turns(ground.times(3 if is_large else 11), shown, one, 30 if is_large else 15, not is_large)
             for which, values in raw.items():
                 curves.setdefault(which, []).append((size, values))
             if size in (KIB, MIB, GIB):
