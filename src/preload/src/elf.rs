@@ -122,31 +122,33 @@ impl Wanted {
     /// # Safety
     /// `name` is closed by NUL.
     unsafe fn is(&self, name: *const c_char) -> bool {
+        let (mut hashes, mut letter) = (Self::NOTHING, name);
         // SAFETY: as this function's own contract.
-        let hashes =
-            unsafe { CStr::from_ptr(name) }.to_bytes().iter().fold(Self::NOTHING, |hashes, &letter| hashes.and(letter));
-        hashes.gnu == self.gnu && hashes.system_v == self.system_v
-    }
-
-    /// The address of its definition in the first object behind ours that has one.
-    #[cold]
-    pub(crate) fn find(&self) -> Option<usize> {
-        find_ourselves()?;
-        let last = LAST.load(Ordering::Acquire);
-        // SAFETY: `OWN` and what follows up to `LAST` are entries of the loader's list that are never removed.
         unsafe {
-            let mut map = OWN.load(Ordering::Acquire).cast_const();
-            while map != last {
-                map = (*map).next;
-                if map.is_null() {
-                    break;
-                }
-                if let Some(address) = Tables::of(map).and_then(|tables| tables.look_up(self)) {
-                    return Some(address);
-                }
+            while *letter != 0 {
+                hashes = hashes.and(*letter as u8);
+                letter = letter.add(1);
             }
         }
-        None
+        hashes.gnu == self.gnu && hashes.system_v == self.system_v
+    }
+}
+
+/// Shows `look` the tables of each object behind ours, in the loader's order, as long as it asks for more.
+pub(crate) fn each_behind(mut look: impl FnMut(&Tables) -> bool) {
+    if find_ourselves().is_none() {
+        return;
+    }
+    let last = LAST.load(Ordering::Acquire);
+    // SAFETY: `OWN` and what follows up to `LAST` are entries of the loader's list that are never removed.
+    unsafe {
+        let mut map = OWN.load(Ordering::Acquire).cast_const();
+        while map != last {
+            map = (*map).next;
+            if map.is_null() || !Tables::of(map).is_none_or(|tables| look(&tables)) {
+                break;
+            }
+        }
     }
 }
 
@@ -256,7 +258,7 @@ unsafe fn value_of(mut section: *const Dynamic, tag: i64) -> Option<usize> {
 }
 
 /// What an object's dynamic section tells.
-struct Tables {
+pub(crate) struct Tables {
     base: usize,
     symbols: *const Symbol,
     strings: *const c_char,
@@ -296,10 +298,9 @@ impl Tables {
         }
     }
 
-    /// # Safety
-    /// The tables are an object's.
-    unsafe fn look_up(&self, wanted: &Wanted) -> Option<usize> {
-        // SAFETY: as this function's own contract.
+    /// The address of its definition in this object.
+    pub(crate) fn look_up(&self, wanted: &Wanted) -> Option<usize> {
+        // SAFETY: `of` is the only one to make tables: they are an object's.
         let index = unsafe {
             if !self.gnu_hash.is_null() {
                 self.by_gnu_hash(wanted)

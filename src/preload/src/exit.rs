@@ -1,7 +1,7 @@
 //! The ways a process ends by itself (D2).
 
 use crate::disposition;
-use crate::next::Next;
+use crate::next::{Entry, Next};
 use crate::process::{IS_SANDBOXED, TRACKER, settings};
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr::null_mut;
@@ -82,6 +82,9 @@ static ABORT: Next<unsafe extern "C" fn() -> !> = Next::new(c"abort");
 static HAS_ON_EXIT: AtomicBool = AtomicBool::new(false);
 /// What the program itself has said, where libc does not tell.
 static STATUS: AtomicI32 = AtomicI32::new(0);
+
+/// What every process comes by.
+pub(crate) const NEXT: [&Entry; 3] = [ON_EXIT.entry(), CXA_AT_QUICK_EXIT.entry(), START_MAIN.entry()];
 
 /// From the constructor: registered before anything of the program's, so run after all of it. Its own handlers may still
 /// use the directories.

@@ -14,6 +14,7 @@ mod exit;
 mod file;
 mod go;
 mod link;
+mod memory;
 mod next;
 mod process;
 mod sandbox;

@@ -1,6 +1,6 @@
 //! The next definition in line of each function that is hooked: another interposer's, or libc's (T8).
 
-use crate::elf::Wanted;
+use crate::elf::{self, Wanted};
 use crate::errno;
 use core::ffi::{c_char, c_int};
 use core::marker::PhantomData;
@@ -44,12 +44,36 @@ impl<F: Copy> Next<F> {
 
     /// Whether there is one.
     pub(crate) fn exists(&self) -> bool {
-        self.entry.exists()
+        self.entry.find().is_some()
+    }
+
+    /// For [`look_for`], whatever kind of function it is.
+    pub(crate) const fn entry(&self) -> &Entry {
+        &self.entry
     }
 }
 
+/// Looks for all of these in one walk over the loaded objects: reading an object's tables is most of the work, and some
+/// programs have a hundred.
+#[cold]
+#[inline(never)]
+pub(crate) fn look_for(entries: &[&Entry]) {
+    elf::each_behind(|tables| {
+        let mut are_missing = false;
+        for entry in entries {
+            if entry.found.get().is_none() {
+                match tables.look_up(&entry.wanted).and_then(NonZeroUsize::new) {
+                    Some(address) => drop(entry.found.set(address)),
+                    None => are_missing = true,
+                }
+            }
+        }
+        are_missing
+    });
+}
+
 /// The same whatever kind of function it is, so that what looks is there once.
-struct Entry {
+pub(crate) struct Entry {
     found: OnceNonZeroUsize,
     wanted: Wanted,
 }
@@ -60,21 +84,15 @@ impl Entry {
     }
 
     #[inline(never)]
+    fn find(&self) -> Option<NonZeroUsize> {
+        if self.found.get().is_none() {
+            look_for(&[self]);
+        }
+        self.found.get()
+    }
+
     fn get(&self, instead: *const ()) -> *const () {
-        self.found.get().map_or_else(|| self.look(instead), |address| address.get() as *const ())
-    }
-
-    #[inline(never)]
-    fn exists(&self) -> bool {
-        self.found.get().is_some() || self.wanted.find().is_some()
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn look(&self, instead: *const ()) -> *const () {
-        let Some(address) = self.wanted.find().and_then(NonZeroUsize::new) else { return instead };
-        let _ = self.found.set(address);
-        address.get() as *const ()
+        self.find().map_or(instead, |address| address.get() as *const ())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What there is once a process: its settings, its name, its record of what it made.
 
 use crate::elf::auxiliary;
+use crate::next::look_for;
 use crate::{disposition, exit, go, syscall};
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_int};
@@ -92,6 +93,9 @@ pub(crate) fn log(event: &Event<'_>) {
 /// The constructor. glibc gives it the program's arguments and environment, as the kernel made them; musl gives nothing,
 /// which shows in that the one does not lie behind the other.
 pub(crate) extern "C" fn start(count: c_int, list: *const *const c_char, variables: *const *const c_char) {
+    // All that every process needs, at once.
+    let [on_exit, at_quick_exit, start_main] = exit::NEXT;
+    look_for(&[syscall::SYSCALL.entry(), on_exit, at_quick_exit, start_main]);
     syscall::prepare();
     if settings().enabled {
         exit::prepare();
@@ -163,8 +167,8 @@ fn each_variable(mut each: impl FnMut(&'static [u8], &'static [u8])) {
     unsafe {
         let mut entry = environ;
         while !entry.is_null() && !(*entry).is_null() {
-            // Most begin with another letter: one look at each.
-            if matches!(**entry as u8, b'T' | b'X') {
+            // Most begin with other letters: a look at the first, and at the second where there is one.
+            if matches!(**entry as u8, b'T' | b'X') && matches!(*(*entry).add(1) as u8, b'M' | b'D') {
                 let text = CStr::from_ptr(*entry).to_bytes();
                 let name = part(text, b'=', 0);
                 if let Some(value) = text.get(name.len() + 1..)

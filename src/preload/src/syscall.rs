@@ -15,7 +15,7 @@ use tmpshim_core::tmpfile::plan::asks_for_tmpfile;
 
 type Syscall = unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
 
-static SYSCALL: Next<Syscall> = Next::new(c"syscall");
+pub(crate) static SYSCALL: Next<Syscall> = Next::new(c"syscall");
 /// What [`syscall`] jumps to: found by the constructor, because there is no place to look for it in the middle of a jump.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 

@@ -1,0 +1,1 @@
+"""A file a subject. Each part takes the ground and the results."""
