@@ -42,7 +42,8 @@ fn library(package: &str, file: &str, root: &Path, to: &Path, target: &str) {
         .env_remove("CARGO_MAKEFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("CLIPPY_ARGS")
-        .env("RUSTFLAGS", "-C target-feature=-crt-static")
+        // A call is rarely shorter than what the compiler would put in its place to save space.
+        .env("RUSTFLAGS", "-C target-feature=-crt-static -C llvm-args=--inline-threshold=7")
         .status()
         .expect("cargo can be started");
     assert!(status.success(), "{file} could not be built: see cargo's messages above");

@@ -9,8 +9,8 @@ fn main() {
         "-nostdlib",
         // glibc only; musl's loader takes this name for itself. Never libgcc_s.
         "-Wl,--no-as-needed,-l:libc.so.6,--as-needed",
-        // DT_HASH for musl and old loaders, DT_GNU_HASH for speed.
-        "-Wl,--hash-style=both",
+        // Every loader that our oldest symbols leave, musl's too, knows DT_GNU_HASH: no second table.
+        "-Wl,--hash-style=gnu",
         // Bound at load: a lazily bound call in a signal handler would run the loader there.
         "-Wl,-z,now,-z,relro",
         // A hook that calls another means ours: what another library makes of it has been done by the time we are called,
