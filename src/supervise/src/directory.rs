@@ -18,7 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tmpshim_core::clean;
 use tmpshim_core::event::Event;
 use tmpshim_core::glob::any_matches;
-use tmpshim_core::identity;
+use tmpshim_core::identity::{self, Identity};
 use tmpshim_core::journal::Record;
 use tmpshim_core::kin::{self, Process};
 use tmpshim_core::remove::Outcome as Removal;
@@ -66,9 +66,10 @@ impl Maker {
     }
 
     /// The directory with this path, from the root.
-    pub(crate) fn has_made(&self, path: CString) -> Made {
+    pub(crate) fn has_made(&self, path: CString, identity: Identity) -> Made {
         Made {
             path,
+            identity,
             started: self.started,
             program: self.program.clone(),
             maker: self.process,
@@ -116,7 +117,7 @@ impl Job {
             match made.and_then(|()| identity::at(parent.as_fd(), &CString::new(plain).unwrap_or_default())) {
                 Ok(seen) if seen.is_directory() => {
                     ticket.confirm(&seen.identity);
-                    custody.makers.add(self.maker.has_made(path.unwrap_or_default()));
+                    custody.makers.add(self.maker.has_made(path.unwrap_or_default(), seen.identity));
                 }
                 _ => ticket.abandon(),
             }
@@ -158,6 +159,7 @@ fn clock() -> u64 {
 #[derive(Debug)]
 pub(crate) struct Made {
     path: CString,
+    identity: Identity,
     /// [`clock`] before it was made.
     started: u64,
     program: Vec<u8>,
@@ -214,7 +216,7 @@ impl Makers {
         (self.clean)(&mut |remove| {
             for made in all {
                 let mut outcome = Removal::NotThere;
-                custody.tracker.settle_directory(made.path.to_bytes(), |record| {
+                custody.tracker.settle_directory(made.path.to_bytes(), &made.identity, |record| {
                     outcome = remove(record);
                     !matches!(outcome, Removal::Stuck(_))
                 });
@@ -323,7 +325,7 @@ impl Waiting {
         }
         let is_gone = |made: &Made| {
             let mut gone = true;
-            custody.tracker.settle_directory(made.path.to_bytes(), |record| {
+            custody.tracker.settle_directory(made.path.to_bytes(), &made.identity, |record| {
                 gone = clean::is_gone(record);
                 gone
             });
