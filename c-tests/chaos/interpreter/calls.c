@@ -30,7 +30,7 @@ static int fill(int fd, long seed, long length, long offset)
 
 static int descriptor(const struct operation *o, int argument)
 {
-    return file[number(o, argument)];
+    return *file_of(number(o, argument));
 }
 
 // The directory a path is in, for the doors that want a descriptor.
@@ -102,7 +102,7 @@ static int open_tmpfile(const struct operation *o)
         close(at);
         errno = error;
     }
-    file[number(o, 0)] = fd;
+    *file_of(number(o, 0)) = fd;
     return fd < 0 ? errno : 0;
 }
 
@@ -219,19 +219,19 @@ static int make_temporary(const struct operation *o)
 
 static int move(const struct operation *o)
 {
-    int slot = number(o, 0), fd = file[slot];
+    int slot = number(o, 0), fd = *file_of(slot);
     int other = fcntl(fd, (fcntl(fd, F_GETFD) & FD_CLOEXEC) ? F_DUPFD_CLOEXEC : F_DUPFD, 20);
     if (other < 0)
         return errno;
     close(fd);
-    file[slot] = other;
+    *file_of(slot) = other;
     return 0;
 }
 
 static int close_one(const struct operation *o)
 {
     int fd = descriptor(o, 0);
-    file[number(o, 0)] = -1;
+    *file_of(number(o, 0)) = -1;
     return close(fd) ? errno : 0;
 }
 
@@ -287,7 +287,8 @@ int call(const struct operation *o)
     if (IS("chroot"))
         return change_root(o);
     if (IS("closefrom")) {
-        memset(file, -1, sizeof file);
+        for (int f = 0; f < FILES; f++)
+            *file_of(f) = -1;
         ANSWER(syscall(SYS_close_range, 3, ~0u, 0));
     }
     if (IS("setsid"))

@@ -51,6 +51,8 @@ struct board {
     _Atomic uint32_t done;
     _Atomic int32_t pid[LISTS];
     _Atomic int32_t parked[LISTS];
+    // Whose child a list's process is, which may be gone when its image begins.
+    _Atomic int32_t parent[LISTS];
     char name[NAMES][24];
 };
 
@@ -66,8 +68,8 @@ struct operation {
 
 extern struct board *board;
 extern const char *arena;
-// The descriptors, by their number in the script; -1 where there is none. Each process has its own.
-extern int file[FILES];
+// Where a descriptor is kept, by its number in the script; -1 where there is none.
+int *file_of(int file);
 
 // Says on the board what was not as the script says.
 void report(const struct operation *operation, const char *format, ...) __attribute__((format(printf, 2, 3)));

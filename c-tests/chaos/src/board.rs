@@ -13,7 +13,7 @@ const NAME: usize = 24;
 const REPORTS: usize = 24;
 const REPORT: usize = 320;
 const DONE: usize = 4 + REPORTS * REPORT;
-const FIRST_NAME: usize = DONE + 4 + 2 * 4 * LISTS;
+const FIRST_NAME: usize = DONE + 4 + 3 * 4 * LISTS;
 const SIZE: usize = FIRST_NAME + NAMES * NAME;
 
 /// An empty board.

@@ -19,7 +19,7 @@ use crate::script::{Line, Program, SIGNALLED};
 use crate::watchdog::Watchdog;
 
 /// A program has so long, which is far more than any takes.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The place that one worker has for itself.
 pub(crate) struct Place {
@@ -32,6 +32,7 @@ pub(crate) struct Place {
     pub(crate) broken: Option<String>,
     pub(crate) watchdog: Watchdog,
     pub(crate) worker: u64,
+    pub(crate) deadline: Duration,
 }
 
 /// What was not as it must be, or that the program is none to be judged.
@@ -68,7 +69,12 @@ impl Place {
         if !output.is_empty() {
             differences.push(format!("it was printed: {}", output.trim_end()));
         }
-        let must_be = judge::Judge { arena: &arena, state: &state, expected: &expected, names: &board::names(&self.own.join("board"))? };
+        let must_be = judge::Judge {
+            arena: &arena,
+            state: &state,
+            expected: &expected,
+            names: &board::names(&self.own.join("board"))?,
+        };
         let is_swept = cell.engine == Engine::Preload;
         if differences.is_empty() {
             differences.extend(must_be.compare(!is_swept));
@@ -126,7 +132,7 @@ impl Place {
         command.arg(self.own.join("script")).arg(self.own.join("board")).arg(arena).arg("0");
         command.current_dir(arena).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
         let _ = state;
-        self.watchdog.set(DEADLINE);
+        self.watchdog.set(self.deadline);
         let child = command.spawn()?;
         let (root, mut status) = (child.id(), None);
         // Orphans come to this process, which is their subreaper.
@@ -139,13 +145,13 @@ impl Place {
             }
         }
         if self.watchdog.clear() {
-            differences.push(format!("it was still running after {} s", DEADLINE.as_secs()));
+            differences.push(format!("it was still running after {} s", self.deadline.as_secs()));
         }
         Ok(status)
     }
 
     fn sweep(&self, state: &Path, may_keep: bool) -> Option<String> {
-        self.watchdog.set(DEADLINE);
+        self.watchdog.set(self.deadline);
         let output = Command::new(&self.command).env_clear().arg("sweep").arg("--state-dir").arg(state).output();
         if self.watchdog.clear() {
             return Some("the sweep took too long".to_owned());

@@ -183,15 +183,20 @@ impl Generator {
         child.on_main_thread = way == Way::Spawn || (way == Way::Fork && actor.on_main_thread);
         match way {
             Way::Vfork => {}
-            Way::Fork => child.directories = self.hand_over_directories(actor, |directory| !wild || directory.is_tracked),
+            Way::Fork => {
+                child.directories = self.hand_over_directories(actor, |directory| !wild || directory.is_tracked)
+            }
             Way::Spawn if is_orphan && self.can_be_inherited_by_image(actor) => {
                 // Those that the maker's exit notes it for. It only looks at them.
                 let process = actor.process;
-                let seen = self.hand_over_directories(actor, |directory| directory.is_tracked && directory.maker == process);
+                let seen =
+                    self.hand_over_directories(actor, |directory| directory.is_tracked && directory.maker == process);
                 actor.must_exit |= !seen.is_empty();
                 self.orphan(&child, &seen);
             }
-            Way::Spawn => child.directories = self.hand_over_directories(actor, |directory| !wild && !directory.is_tracked),
+            Way::Spawn => {
+                child.directories = self.hand_over_directories(actor, |directory| !wild && !directory.is_tracked)
+            }
         }
         if way == Way::Fork && is_orphan {
             let seen = child.directories.clone();
@@ -216,7 +221,10 @@ impl Generator {
     }
 
     fn can_be_inherited_by_image(&self, actor: &Actor) -> bool {
-        actor.kind == Kind::Process && !actor.is_loose && !actor.loose_threads && self.model.can_note_children(actor.process)
+        actor.kind == Kind::Process
+            && !actor.is_loose
+            && !actor.loose_threads
+            && self.model.can_note_children(actor.process)
     }
 
     /// It goes on when its parent is gone, and what it was left must be there.
@@ -250,7 +258,9 @@ impl Generator {
         let mut place = 0;
         while place < actor.files.len() {
             let stays_open = actor.files[place].flags & operations::O_CLOEXEC == 0;
-            if given.len() < 4 && (way == Way::Fork || stays_open) && self.chance(30) {
+            // The giver may still remove the name of one that has got one.
+            let is_all = !actor.files[place].is_published;
+            if is_all && given.len() < 4 && (way == Way::Fork || stays_open) && self.chance(30) {
                 given.push(actor.files.remove(place));
             } else {
                 place += 1;
@@ -281,6 +291,9 @@ impl Generator {
         let is_loose = self.wild && self.chance(10) && !actor.must_exit;
         let list = self.new_list(is_loose);
         self.push(actor, Op::Thread { list });
+        if !is_loose {
+            self.model.thread(actor.process, list);
+        }
         let mut thread = Actor::new(actor.process, list, Kind::Thread, actor.depth + 1);
         thread.is_loose = is_loose;
         if !is_loose {

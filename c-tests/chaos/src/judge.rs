@@ -12,7 +12,7 @@ use crate::model::{Expected, When};
 use crate::world::Node;
 
 /// A server hears of a file's last close after the process has ended.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) struct Judge<'a> {
     pub(crate) arena: &'a Path,
@@ -82,11 +82,15 @@ impl Judge<'_> {
     fn may_be_left(&self, path: &str, is_final: bool) -> bool {
         let until = if is_final { When::Never } else { When::Swept };
         // A name of ours may be left by SIGKILL, until the sweep.
-        if !is_final && !self.expected.is_clean && path.rsplit('/').next().is_some_and(|name| name.starts_with(".tmpshim-")) {
+        if !is_final
+            && !self.expected.is_clean
+            && path.rsplit('/').next().is_some_and(|name| name.starts_with(".tmpshim-"))
+        {
             return true;
         }
         self.expected.lenient.iter().any(|(directory, when)| {
-            *when >= until && path.strip_prefix(directory.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            *when >= until
+                && path.strip_prefix(directory.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
     }
 
@@ -124,7 +128,9 @@ impl Judge<'_> {
         let number = name.strip_prefix("m-").and_then(|rest| rest.split_once('.'));
         let number: Option<usize> = number.and_then(|(number, _)| number.parse().ok());
         match number {
-            Some(number) if self.names.get(number).is_some_and(|made| made.is_empty() || made == name) => format!("%{number}"),
+            Some(number) if self.names.get(number).is_some_and(|made| made.is_empty() || made == name) => {
+                format!("%{number}")
+            }
             _ => name.to_owned(),
         }
     }
@@ -147,7 +153,9 @@ fn look_at(path: &Path) -> io::Result<Found> {
 fn differs(path: &str, node: &Node, found: &Found) -> Option<String> {
     match (node, found) {
         (Node::Directory { mode, .. }, Found::Directory(is)) if mode == is => None,
-        (Node::Directory { mode, .. }, Found::Directory(is)) => Some(format!("{path} has mode 0{is:o}, must be 0{mode:o}")),
+        (Node::Directory { mode, .. }, Found::Directory(is)) => {
+            Some(format!("{path} has mode 0{is:o}, must be 0{mode:o}"))
+        }
         (Node::File { mode, bytes, .. }, Found::File(is, content)) => {
             if mode != is {
                 return Some(format!("{path} has mode 0{is:o}, must be 0{mode:o}"));
@@ -159,11 +167,14 @@ fn differs(path: &str, node: &Node, found: &Found) -> Option<String> {
             })
         }
         (Node::Link, Found::Link) => None,
-        _ => Some(format!("{path} is something else: {}", match found {
-            Found::Directory(_) => "a directory",
-            Found::File(..) => "a file",
-            Found::Link => "a link",
-            Found::Other => "neither file nor directory",
-        })),
+        _ => Some(format!(
+            "{path} is something else: {}",
+            match found {
+                Found::Directory(_) => "a directory",
+                Found::File(..) => "a file",
+                Found::Link => "a link",
+                Found::Other => "neither file nor directory",
+            }
+        )),
     }
 }

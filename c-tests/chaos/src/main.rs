@@ -63,7 +63,9 @@ fn print(arguments: &Arguments) -> Result<bool, String> {
 fn lead(arguments: &Arguments) -> Result<bool, String> {
     let cells = Cell::chosen(arguments);
     if cells.is_empty() {
-        return Err("nothing is run so: --engine none takes --filesystem tmpfs, notify and trace --reach static".to_owned());
+        return Err(
+            "nothing is run so: --engine none takes --filesystem tmpfs, notify and trace --reach static".to_owned()
+        );
     }
     for built in ["dist/libtmpshim.so", "dist/tmpshim"] {
         if !root().join(built).exists() {
@@ -75,7 +77,8 @@ fn lead(arguments: &Arguments) -> Result<bool, String> {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64 % 1_000_000_000)
     });
     place::leave_the_mounts()?;
-    let scratch = tempfile::Builder::new().prefix("chaos.").tempdir().map_err(|error| format!("a directory: {error}"))?;
+    let scratch =
+        tempfile::Builder::new().prefix("chaos.").tempdir().map_err(|error| format!("a directory: {error}"))?;
     let mounts = place::Mounts::make(scratch.path(), &cells)?;
     let done = place::build(&root(), scratch.path(), &cells).and_then(|()| {
         if arguments.seed.is_none() {
@@ -102,7 +105,8 @@ fn run_workers(arguments: &Arguments, first: u64, scratch: &Path) -> Result<bool
     }
     let (mut programs, mut operations, mut fine, mut broken) = (0, 0, true, None);
     for mut worker in workers {
-        for line in worker.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines).map_while(Result::ok) {
+        for line in worker.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines).map_while(Result::ok)
+        {
             let words: Vec<&str> = line.split(' ').collect();
             if let [worker::TOTAL, some, more] = words[..] {
                 programs += some.parse::<u64>().unwrap_or(0);

@@ -11,7 +11,7 @@ mod records;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::script::{ANY, Answer, Detail, End, File, List, Op, Program, RAW, SIGKILL, SIGNALLED, Way};
-use crate::world::{ARENA, From, Id, Node, World};
+use crate::world::{ARENA, ELSEWHERE, From, Id, Node, World};
 use files::Open;
 use records::Record;
 pub(crate) use records::When;
@@ -51,6 +51,7 @@ struct State {
     /// Whether it ends in a way in which it can clean up.
     clean: bool,
     end: Option<i32>,
+    threads: BTreeSet<List>,
     is_parked: bool,
     waited: bool,
 }
@@ -62,6 +63,8 @@ pub(crate) struct Model {
     records: Vec<Record>,
     /// What lists made that may be cut off.
     loose: BTreeSet<Id>,
+    /// Names that mkdtemp has chosen.
+    names: BTreeSet<String>,
     has_loose: bool,
 }
 
@@ -82,8 +85,15 @@ pub(crate) struct Expected {
 impl Model {
     pub(crate) fn new(rules: Rules) -> Self {
         let world = World::new();
-        let mut model =
-            Self { rules, world, processes: vec![], records: vec![], loose: BTreeSet::new(), has_loose: false };
+        let mut model = Self {
+            rules,
+            world,
+            processes: vec![],
+            records: vec![],
+            loose: BTreeSet::new(),
+            names: BTreeSet::new(),
+            has_loose: false,
+        };
         model.processes.push(State {
             parent: None,
             list: 0,
@@ -95,6 +105,7 @@ impl Model {
             holds: true,
             clean: true,
             end: None,
+            threads: BTreeSet::new(),
             is_parked: false,
             waited: false,
         });
@@ -126,6 +137,7 @@ impl Model {
             holds: way == Way::Fork,
             clean: true,
             end: None,
+            threads: BTreeSet::new(),
             is_parked: false,
             waited: false,
         };
@@ -150,6 +162,11 @@ impl Model {
         Ok(())
     }
 
+    /// A thread that is to be waited for.
+    pub(crate) fn thread(&mut self, process: Process, list: List) {
+        self.processes[process].threads.insert(list);
+    }
+
     /// Whatever the process or thread runs may be cut off.
     pub(crate) fn cut_off(&mut self, process: Process) {
         self.processes[process].clean = false;
@@ -158,13 +175,19 @@ impl Model {
 
     /// Carries out one operation, other than those that begin another list, and says how it is to be answered.
     pub(crate) fn step(&mut self, process: Process, is_loose: bool, op: &Op) -> Result<Answer, Invalid> {
+        let is_unknown = |name: &str| name.starts_with('%') && !self.names.contains(name);
+        if op.paths().iter().any(|path| path.split('/').any(is_unknown)) {
+            return Err(Invalid);
+        }
         let nodes = self.world.nodes.len();
         let answer = self.carry_out(process, op);
         if is_loose {
+            self.loose.extend(self.published(process, op));
             self.loose.extend(nodes..self.world.nodes.len());
         }
         match answer? {
             Ok(detail) => Ok(Answer { errno: 0, detail }),
+            Err(ELSEWHERE) => Err(Invalid),
             Err(errno) => Ok(Answer { errno, detail: Detail::None }),
         }
     }
@@ -175,7 +198,11 @@ impl Model {
         let done = match op {
             Op::Mkdtemp { path, name } => {
                 let path = path.replace(&format!("m-{name}.XXXXXX"), &format!("%{name}"));
-                self.make_directory(process, &path, masked(0o700), true)
+                let made = self.make_directory(process, &path, masked(0o700), true);
+                if made.is_ok() {
+                    self.names.insert(format!("%{name}"));
+                }
+                made
             }
             Op::Mkdir { mode, path, .. } => self.make_directory(process, path, masked(*mode), is_tracked(path)),
             Op::Rmdir { path } => self.rmdir(from, path)?,
@@ -207,12 +234,21 @@ impl Model {
             }
             Op::Raise { signal } if self.disposition(process, *signal) == 0 => return Err(Invalid),
             Op::Stands { path } => self.world.find(from, path).map(drop),
-            Op::Gone { path } => match self.world.find(from, path) {
-                Ok(_) if self.rules.removes => Err(ANY),
-                found => found.map(drop),
-            },
+            Op::Gone { child, path } => {
+                let child = self.child(process, *child)?;
+                if !self.processes[child].waited {
+                    return Err(Invalid);
+                }
+                match self.world.find(from, path) {
+                    Ok(_) if self.rules.removes => Err(ANY),
+                    _ if !self.has_ended(child) => Err(ANY),
+                    found => found.map(drop),
+                }
+            }
             Op::Wait { child } => return self.wait(process, *child).map(Ok),
             Op::End(End::Raise(signal)) if self.disposition(process, *signal) != 0 => return Err(Invalid),
+            // A thread that nobody waited for is one that may be cut off.
+            Op::End(_) if !self.processes[process].threads.is_empty() => return Err(Invalid),
             Op::End(end) => {
                 self.end(process, end.status(), matches!(end, End::Kill | End::Code(RAW, _)));
                 Ok(())
@@ -226,7 +262,12 @@ impl Model {
                 self.end(child, SIGNALLED + signal, *signal == SIGKILL);
                 Ok(())
             }
-            Op::Raise { .. } | Op::Storm { .. } | Op::Join { .. } | Op::KillAt { .. } | Op::Orphaned | Op::Setsid => Ok(()),
+            Op::Join { list } if !self.processes[process].threads.remove(list) => return Err(Invalid),
+            Op::Raise { .. } | Op::Storm { .. } | Op::Join { .. } | Op::Orphaned | Op::Setsid => Ok(()),
+            Op::KillAt { child, .. } => {
+                self.child(process, *child)?;
+                Ok(())
+            }
             Op::Park => {
                 self.processes[process].is_parked = true;
                 Ok(())
@@ -341,7 +382,12 @@ impl Run<'_> {
                     self.model.execute(process, files)?;
                     return self.list(process, *image);
                 }
-                Op::Thread { list } => self.list(process, *list)?,
+                Op::Thread { list } => {
+                    if !self.program.loose[*list] {
+                        self.model.thread(process, *list);
+                    }
+                    self.list(process, *list)?;
+                }
                 _ => answer = self.model.step(process, is_loose, op)?,
             }
             if let Op::KillAt { child, .. } = op {

@@ -91,7 +91,10 @@ fn wait_until_mounted(point: &Path, filesystem: &str) -> Result<(), String> {
     let whole = format!(" {} ", point.display());
     while !fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().contains(&whole) {
         if Instant::now() > deadline {
-            return Err(format!("{filesystem} does not mount on {}: is it installed? scripts/setup does it", point.display()));
+            return Err(format!(
+                "{filesystem} does not mount on {}: is it installed? scripts/setup does it",
+                point.display()
+            ));
         }
         sleep(Duration::from_millis(10));
     }

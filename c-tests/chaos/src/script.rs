@@ -28,7 +28,8 @@ pub(crate) enum End {
 }
 
 /// Ends with a status that libc sees.
-pub(crate) const CODES: [&str; 8] = ["exit", "return", "quick_exit", "_exit", "_Exit", "exit_group", "thread", "thread_low"];
+pub(crate) const CODES: [&str; 8] =
+    ["exit", "return", "quick_exit", "_exit", "_Exit", "exit_group", "thread", "thread_low"];
 /// An exit_group past libc, which no preload sees.
 pub(crate) const RAW: &str = "raw";
 /// pthread_exit of the last thread.
@@ -52,48 +53,142 @@ impl End {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Mkdtemp { name: usize, path: String },
-    Mkdir { door: u8, mode: u32, path: String },
-    Rmdir { path: String },
-    Rename { from: String, to: String },
-    Create { path: String, mode: u32, seed: u32, length: u64 },
-    Unlink { path: String },
-    Symlink { target: String, path: String },
-    Chmod { mode: u32, path: String },
-    Tmpfile { file: File, door: u8, flags: i32, mode: u32, path: String },
-    Write { file: File, seed: u32, length: u64 },
-    Pwrite { file: File, seed: u32, length: u64, offset: u64 },
-    Truncate { file: File, length: u64 },
-    Fchmod { file: File, mode: u32 },
-    Check { file: File, reopened: bool },
-    Move { file: File },
-    Close { file: File },
-    Publish { file: File, form: u8, path: String },
-    Umask { mode: u32 },
-    Chdir { path: String },
-    Chroot { path: String },
+    Mkdtemp {
+        name: usize,
+        path: String,
+    },
+    Mkdir {
+        door: u8,
+        mode: u32,
+        path: String,
+    },
+    Rmdir {
+        path: String,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    Create {
+        path: String,
+        mode: u32,
+        seed: u32,
+        length: u64,
+    },
+    Unlink {
+        path: String,
+    },
+    Symlink {
+        target: String,
+        path: String,
+    },
+    Chmod {
+        mode: u32,
+        path: String,
+    },
+    Tmpfile {
+        file: File,
+        door: u8,
+        flags: i32,
+        mode: u32,
+        path: String,
+    },
+    Write {
+        file: File,
+        seed: u32,
+        length: u64,
+    },
+    Pwrite {
+        file: File,
+        seed: u32,
+        length: u64,
+        offset: u64,
+    },
+    Truncate {
+        file: File,
+        length: u64,
+    },
+    Fchmod {
+        file: File,
+        mode: u32,
+    },
+    Check {
+        file: File,
+        reopened: bool,
+    },
+    Move {
+        file: File,
+    },
+    Close {
+        file: File,
+    },
+    Publish {
+        file: File,
+        form: u8,
+        path: String,
+    },
+    Umask {
+        mode: u32,
+    },
+    Chdir {
+        path: String,
+    },
+    Chroot {
+        path: String,
+    },
     Closefrom,
     Setsid,
     /// 0: the default, 1: ignored, 2: a handler.
-    Signal { signal: i32, disposition: u8 },
-    Raise { signal: i32 },
-    Storm { microseconds: u32 },
-    Start { child: List, way: Way, files: Vec<File> },
-    Exec { image: List, files: Vec<File> },
-    Thread { list: List },
-    Join { list: List },
-    Wait { child: List },
+    Signal {
+        signal: i32,
+        disposition: u8,
+    },
+    Raise {
+        signal: i32,
+    },
+    Storm {
+        microseconds: u32,
+    },
+    Start {
+        child: List,
+        way: Way,
+        files: Vec<File>,
+    },
+    Exec {
+        image: List,
+        files: Vec<File>,
+    },
+    Thread {
+        list: List,
+    },
+    Join {
+        list: List,
+    },
+    Wait {
+        child: List,
+    },
     /// A child that waits for it.
-    Signalled { child: List, signal: i32 },
+    Signalled {
+        child: List,
+        signal: i32,
+    },
     /// A child at any instant of what it does.
-    KillAt { child: List, spins: u32 },
+    KillAt {
+        child: List,
+        spins: u32,
+    },
     Park,
     /// Waits until the parent is gone.
     Orphaned,
     /// Is there.
-    Stands { path: String },
-    /// May be gone: the model says whether it must.
-    Gone { path: String },
+    Stands {
+        path: String,
+    },
+    /// A child's, which has ended: the model says whether it must be gone.
+    Gone {
+        child: List,
+        path: String,
+    },
     End(End),
 }
 
@@ -108,6 +203,29 @@ pub(crate) struct Program {
 impl Program {
     pub(crate) fn operations(&self) -> usize {
         self.lists.iter().map(Vec::len).sum()
+    }
+}
+
+impl Op {
+    /// The paths that it goes by.
+    pub(crate) fn paths(&self) -> Vec<&str> {
+        match self {
+            Self::Rename { from, to } => vec![from, to],
+            Self::Mkdtemp { path, .. } => path.rsplit_once('/').map(|(above, _)| above).into_iter().collect(),
+            Self::Mkdir { path, .. }
+            | Self::Rmdir { path }
+            | Self::Create { path, .. }
+            | Self::Unlink { path }
+            | Self::Symlink { path, .. }
+            | Self::Chmod { path, .. }
+            | Self::Tmpfile { path, .. }
+            | Self::Publish { path, .. }
+            | Self::Chdir { path }
+            | Self::Chroot { path }
+            | Self::Stands { path }
+            | Self::Gone { path, .. } => vec![path],
+            _ => vec![],
+        }
     }
 }
 
@@ -190,7 +308,7 @@ impl fmt::Display for Line<'_> {
             Op::Park => write!(f, "park"),
             Op::Orphaned => write!(f, "orphaned"),
             Op::Stands { path } => write!(f, "stands {path}"),
-            Op::Gone { path } => write!(f, "gone {path}"),
+            Op::Gone { path, .. } => write!(f, "gone {path}"),
             Op::End(End::Code(how, code)) => write!(f, "end {how} {code}"),
             Op::End(End::Abort) => write!(f, "end abort"),
             Op::End(End::Raise(signal)) => write!(f, "end raise {signal}"),

@@ -88,6 +88,7 @@ fn other_list(op: &Op) -> Option<List> {
         | Op::Wait { child: list }
         | Op::Signalled { child: list, .. }
         | Op::KillAt { child: list, .. }
+        | Op::Gone { child: list, .. }
         | Op::Thread { list }
         | Op::Join { list } => Some(*list),
         _ => None,

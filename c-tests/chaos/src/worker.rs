@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, set_child_subreaper, setrlimit};
 use crate::arguments::Arguments;
 use crate::board;
 use crate::cell::Cell;
-use crate::execute::{Outcome, Place, text};
+use crate::execute::{DEADLINE, Outcome, Place, text};
 use crate::generate;
 use crate::model::expected;
 use crate::script::Program;
@@ -20,6 +20,8 @@ use crate::watchdog::Watchdog;
 /// How often a shorter program may be tried, and each of them, as what shows a difference once need not show it always.
 const SHRINKING: usize = 600;
 const TRIES: usize = 3;
+/// A part of a program may wait for what was left out.
+const DEADLINE_OF_SHORTER: Duration = Duration::from_secs(5);
 
 /// What a worker tells who started it, in one line.
 pub(crate) const TOTAL: &str = "total";
@@ -29,7 +31,7 @@ pub(crate) fn work(arguments: &Arguments, worker: u64, scratch: &Path, root: &Pa
     let own = scratch.join(format!("worker.{worker}"));
     let told = |error: io::Error| format!("{}: {error}", own.display());
     fs::create_dir(&own).map_err(told)?;
-    let place = Place {
+    let mut place = Place {
         own: own.clone(),
         scratch: scratch.to_owned(),
         library: root.join("dist/libtmpshim.so"),
@@ -37,6 +39,7 @@ pub(crate) fn work(arguments: &Arguments, worker: u64, scratch: &Path, root: &Pa
         broken: arguments.broken.clone(),
         watchdog: Watchdog::start(),
         worker,
+        deadline: DEADLINE,
     };
     set_child_subreaper(rustix::process::Pid::from_raw(1)).map_err(|error| told(error.into()))?;
     // Core files are not what this is about.
@@ -65,6 +68,7 @@ pub(crate) fn work(arguments: &Arguments, worker: u64, scratch: &Path, root: &Pa
             Outcome::Invalid => return Err(format!("seed {seed}: the generator made what the model does not know")),
             Outcome::Different(differences) => {
                 fine = false;
+                place.deadline = DEADLINE_OF_SHORTER;
                 show(arguments, &place, cell, seed, &program, &differences);
                 if !is_one {
                     fs::write(&stop, "").map_err(told)?;

@@ -8,6 +8,8 @@ pub(crate) const ENOTDIR: i32 = 20;
 pub(crate) const EISDIR: i32 = 21;
 pub(crate) const EINVAL: i32 = 22;
 pub(crate) const ENOTEMPTY: i32 = 39;
+/// What the path leads to is outside of the arena.
+pub(crate) const ELSEWHERE: i32 = -100;
 
 /// The number of a node, which stands for its identity.
 pub(crate) type Id = usize;
@@ -50,7 +52,7 @@ impl World {
     pub(crate) fn above<'p>(&self, from: From, path: &'p str) -> Result<(Id, &'p str), i32> {
         let (mut at, rest) = match (path.strip_prefix('@'), path.strip_prefix('/')) {
             (Some(rest), _) if from.root.is_none() => (ARENA, rest.trim_start_matches('/')),
-            (None, Some(rest)) => (from.root.ok_or(ENOENT)?, rest),
+            (None, Some(rest)) => (from.root.ok_or(ELSEWHERE)?, rest),
             (Some(_), _) => return Err(ENOENT),
             (None, None) => (from.cwd, path),
         };

@@ -34,7 +34,7 @@ impl Generator {
         });
         if let Some(path) = made {
             let path = self.spell(actor, &path);
-            self.emit(actor, Op::Gone { path });
+            self.emit(actor, Op::Gone { child, path });
         }
     }
 

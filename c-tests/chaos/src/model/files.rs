@@ -106,13 +106,7 @@ impl Model {
         Ok(())
     }
 
-    fn publish(
-        &mut self,
-        process: Process,
-        file: usize,
-        open: &Open,
-        path: &str,
-    ) -> Result<Result<(), i32>, Invalid> {
+    fn publish(&mut self, process: Process, file: usize, open: &Open, path: &str) -> Result<Result<(), i32>, Invalid> {
         let from = self.processes[process].from;
         if from.root.is_some() {
             return Err(Invalid);
@@ -134,6 +128,14 @@ impl Model {
         self.world.attach(directory, name, open.node);
         self.processes[process].files.get_mut(&file).ok_or(Invalid)?.was_published = true;
         Ok(Ok(()))
+    }
+
+    /// The file that the operation gives a name to.
+    pub(super) fn published(&self, process: Process, op: &Op) -> Option<Id> {
+        match op {
+            Op::Publish { file, .. } => self.processes[process].files.get(file).map(|open| open.node),
+            _ => None,
+        }
     }
 
     fn open_file(&self, process: Process, file: usize) -> Result<Open, Invalid> {

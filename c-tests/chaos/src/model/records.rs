@@ -75,7 +75,8 @@ impl Model {
     pub(super) fn remove_of(&mut self, process: Process) {
         for place in 0..self.records.len() {
             let record = &self.records[place];
-            if self.is_below(record.maker, process) && self.rules.removes && !record.in_use && self.cleans(record.maker) {
+            if self.is_below(record.maker, process) && self.rules.removes && !record.in_use && self.cleans(record.maker)
+            {
                 self.world.remove(&record.path, record.node);
             }
         }
