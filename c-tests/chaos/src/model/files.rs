@@ -172,7 +172,7 @@ impl Model {
         let directories: Vec<Id> = state.files.values().map(|open| open.directory).collect();
         for record in &mut self.records {
             if directories.iter().any(|directory| self.world.is_in(*directory, record.node)) {
-                record.in_use = true;
+                record.may_stay = true;
             }
         }
     }

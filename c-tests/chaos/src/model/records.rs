@@ -13,8 +13,8 @@ pub(super) struct Record {
     /// From the arena, as it was when the directory was made.
     path: String,
     pub(super) node: Id,
-    /// Somebody ended with an open file in it, for which the server keeps a name.
-    pub(super) in_use: bool,
+    /// Somebody ended with an open file in it, for which the server keeps a name; or nobody has recorded it.
+    pub(super) may_stay: bool,
 }
 
 /// Until when a directory may be there.
@@ -31,7 +31,11 @@ pub(crate) enum When {
 impl Model {
     pub(super) fn record(&mut self, process: Process, node: Id) {
         let Some(path) = self.world.path_of(node) else { return };
-        self.records.push(Record { maker: self.processes[process].maker, path, node, in_use: false });
+        let maker = self.processes[process].maker;
+        // What a vfork child makes before its parent has made anything, the library does not record.
+        let is_guest = maker != process && self.rules.at_once;
+        let may_stay = is_guest && !self.records.iter().any(|record| record.maker == maker && !record.may_stay);
+        self.records.push(Record { maker, path, node, may_stay });
     }
 
     /// Whether the process and all that it started have been waited for.
@@ -62,7 +66,7 @@ impl Model {
     }
 
     fn when(&self, record: &Record) -> When {
-        if record.in_use {
+        if record.may_stay {
             When::Never
         } else if self.rules.supervised || self.cleans(record.maker) {
             When::Now
@@ -75,7 +79,10 @@ impl Model {
     pub(super) fn remove_of(&mut self, process: Process) {
         for place in 0..self.records.len() {
             let record = &self.records[place];
-            if self.is_below(record.maker, process) && self.rules.removes && !record.in_use && self.cleans(record.maker)
+            if self.is_below(record.maker, process)
+                && self.rules.removes
+                && !record.may_stay
+                && self.cleans(record.maker)
             {
                 self.world.remove(&record.path, record.node);
             }
