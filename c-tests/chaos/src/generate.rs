@@ -201,8 +201,9 @@ impl Generator {
         if way == Way::Fork && is_orphan {
             let seen = child.directories.clone();
             self.orphan(&child, &seen);
-        } else if !is_orphan && !wild && way != Way::Vfork && self.chance(20) {
-            self.body_until_signalled(&mut child);
+        }
+        let waits = !is_orphan && !wild && way != Way::Vfork && self.chance(20);
+        if waits && self.body_until_signalled(&mut child) {
             actor.children.push((list, true));
             return;
         }
@@ -239,7 +240,8 @@ impl Generator {
         }
     }
 
-    fn body_until_signalled(&mut self, child: &mut Actor) {
+    /// Not where it must exit by itself.
+    fn body_until_signalled(&mut self, child: &mut Actor) -> bool {
         let mut left = self.rng.usize(1..8);
         while left > 0 && self.budget > 0 {
             self.operation(child);
@@ -247,7 +249,7 @@ impl Generator {
         }
         self.join_all(child);
         self.wait_for_all(child);
-        self.emit(child, Op::Park);
+        !child.must_exit && !child.loose_threads && self.emit(child, Op::Park).is_some()
     }
 
     fn hand_over(&mut self, actor: &mut Actor, way: Way) -> (Vec<File>, Vec<Open>) {

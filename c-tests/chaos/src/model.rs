@@ -10,7 +10,7 @@ mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::script::{ANY, Answer, Detail, End, File, List, Op, Program, RAW, SIGKILL, SIGNALLED, Way};
+use crate::script::{ANY, Answer, Detail, End, File, LAST_THREAD, List, Op, Program, RAW, SIGKILL, SIGNALLED, Way};
 use crate::world::{ARENA, ELSEWHERE, From, Id, Node, World};
 use files::Open;
 use records::Record;
@@ -48,6 +48,8 @@ struct State {
     maker: Process,
     /// Whether it has what keeps its ancestors' directories: it was forked, and is no other image.
     holds: bool,
+    /// Whether this image of it has anything on record.
+    has_recorded: bool,
     /// Whether it ends in a way in which it can clean up.
     clean: bool,
     end: Option<i32>,
@@ -103,6 +105,7 @@ impl Model {
             signals: BTreeMap::new(),
             maker: 0,
             holds: true,
+            has_recorded: false,
             clean: true,
             end: None,
             threads: BTreeSet::new(),
@@ -135,6 +138,7 @@ impl Model {
             signals: signals.map(|(signal, how)| (*signal, *how)).collect(),
             maker: if way == Way::Vfork { parent.maker } else { new },
             holds: way == Way::Fork,
+            has_recorded: false,
             clean: true,
             end: None,
             threads: BTreeSet::new(),
@@ -154,6 +158,7 @@ impl Model {
         state.files.retain(|file, _| given.contains(file));
         state.signals.retain(|_, disposition| *disposition == 1);
         state.holds = false;
+        state.has_recorded = false;
         if state.maker == process {
             state.clean = false;
         } else {
@@ -247,6 +252,8 @@ impl Model {
             }
             Op::Wait { child } => return self.wait(process, *child).map(Ok),
             Op::End(End::Raise(signal)) if self.disposition(process, *signal) != 0 => return Err(Invalid),
+            // glibc loads libgcc_s for it, which is not in the other root.
+            Op::End(End::Code(LAST_THREAD, _)) if from.root.is_some() => return Err(Invalid),
             // A thread that nobody waited for is one that may be cut off.
             Op::End(_) if !self.processes[process].threads.is_empty() => return Err(Invalid),
             Op::End(end) => {
@@ -353,7 +360,7 @@ pub(crate) fn expected(program: &Program, rules: Rules) -> Result<Expected, Inva
         program,
         answers: program.lists.iter().map(|list| vec![Answer::default(); list.len()]).collect(),
     };
-    run.list(0, 0)?;
+    run.list(0, 0, false)?;
     let Run { model, answers, .. } = run;
     model.finish(answers)
 }
@@ -365,7 +372,7 @@ struct Run<'p> {
 }
 
 impl Run<'_> {
-    fn list(&mut self, process: Process, list: List) -> Result<(), Invalid> {
+    fn list(&mut self, process: Process, list: List, is_thread: bool) -> Result<(), Invalid> {
         let (ops, is_loose) = (&self.program.lists[list], self.program.loose[list]);
         if is_loose {
             self.model.cut_off(process);
@@ -376,17 +383,17 @@ impl Run<'_> {
             match op {
                 Op::Start { child, way, files } => {
                     let new = self.model.start(process, *child, *way, files)?;
-                    self.list(new, *child)?;
+                    self.list(new, *child, false)?;
                 }
                 Op::Exec { image, files } => {
                     self.model.execute(process, files)?;
-                    return self.list(process, *image);
+                    return self.list(process, *image, false);
                 }
                 Op::Thread { list } => {
                     if !self.program.loose[*list] {
                         self.model.thread(process, *list);
                     }
-                    self.list(process, *list)?;
+                    self.list(process, *list, true)?;
                 }
                 _ => answer = self.model.step(process, is_loose, op)?,
             }
@@ -397,6 +404,10 @@ impl Run<'_> {
                 && killed.contains(child)
             {
                 answer.detail = Detail::Status(status, Some(SIGNALLED + SIGKILL));
+            }
+            // The process may clean up already while the thread still runs.
+            if is_loose && is_thread {
+                answer.errno = ANY;
             }
             self.answers[list][place] = answer;
         }

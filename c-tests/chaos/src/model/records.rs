@@ -34,7 +34,8 @@ impl Model {
         let maker = self.processes[process].maker;
         // What a vfork child makes before its parent has made anything, the library does not record.
         let is_guest = maker != process && self.rules.at_once;
-        let may_stay = is_guest && !self.records.iter().any(|record| record.maker == maker && !record.may_stay);
+        let may_stay = is_guest && !self.processes[maker].has_recorded;
+        self.processes[process].has_recorded |= !is_guest;
         self.records.push(Record { maker, path, node, may_stay });
     }
 
