@@ -35,7 +35,7 @@ pub(crate) enum Reach {
     Static,
 }
 
-pub(crate) fn name(value: impl ValueEnum) -> String {
+pub(crate) fn name<T: ValueEnum + Copy>(value: T) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 

@@ -19,7 +19,7 @@ use crate::script::{Line, Program, SIGNALLED};
 use crate::watchdog::Watchdog;
 
 /// A program has so long, which is far more than any takes.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The place that one worker has for itself.
 pub(crate) struct Place {
@@ -185,7 +185,7 @@ pub(crate) fn text(program: &Program, expected: &Expected) -> String {
     let mut lines = String::new();
     for (list, ops) in program.lists.iter().enumerate() {
         for (place, op) in ops.iter().enumerate() {
-            lines.push_str(&format!("{list} {}\n", Line(op, expected.answers[list][place])));
+            lines.extend([format!("{list} {}\n", Line(op, expected.answers[list][place]))]);
         }
     }
     lines

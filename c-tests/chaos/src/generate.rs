@@ -38,6 +38,7 @@ enum Kind {
 
 /// Whoever carries out a list.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Actor {
     process: usize,
     list: List,
@@ -184,7 +185,7 @@ impl Generator {
         match way {
             Way::Vfork => {}
             Way::Fork => {
-                child.directories = self.hand_over_directories(actor, |directory| !wild || directory.is_tracked)
+                child.directories = self.hand_over_directories(actor, |directory| !wild || directory.is_tracked);
             }
             Way::Spawn if is_orphan && self.can_be_inherited_by_image(actor) => {
                 // Those that the maker's exit notes it for. It only looks at them.
@@ -195,7 +196,7 @@ impl Generator {
                 self.orphan(&child, &seen);
             }
             Way::Spawn => {
-                child.directories = self.hand_over_directories(actor, |directory| !wild && !directory.is_tracked)
+                child.directories = self.hand_over_directories(actor, |directory| !wild && !directory.is_tracked);
             }
         }
         if way == Way::Fork && is_orphan {
@@ -308,6 +309,52 @@ impl Generator {
             actor.loose_threads = true;
         } else {
             actor.threads.push(list);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::program;
+    use crate::model::{Rules, expected};
+    use crate::script::Op;
+
+    #[test]
+    fn the_model_knows_every_program_whatever_the_rules() {
+        let mut operations = 0;
+        for seed in 0..1500 {
+            for wild in [false, true] {
+                let program = program(seed, wild);
+                operations += program.operations();
+                for number in 0..16 {
+                    let is = |bit: u32| number & bit != 0;
+                    let rules = Rules { removes: is(1), at_once: is(2), supervised: is(4), hides: is(8) };
+                    assert!(expected(&program, rules).is_ok(), "seed {seed}, {rules:?}");
+                }
+            }
+        }
+        assert!(operations > 1500 * 2 * 20, "{operations}");
+    }
+
+    #[test]
+    fn every_kind_of_operation_is_among_few_programs() {
+        let all: Vec<Op> = (0..300).flat_map(|seed| program(seed, true).lists.into_iter().flatten()).collect();
+        let has = |kind: fn(&Op) -> bool| assert!(all.iter().any(kind));
+        has(|op| matches!(op, Op::Chroot { .. }));
+        has(|op| matches!(op, Op::Closefrom));
+        has(|op| matches!(op, Op::KillAt { .. }));
+        has(|op| matches!(op, Op::Signalled { .. }));
+        has(|op| matches!(op, Op::Exec { .. }));
+        has(|op| matches!(op, Op::Orphaned));
+        has(|op| matches!(op, Op::Setsid));
+        has(|op| matches!(op, Op::Storm { .. }));
+        has(|op| matches!(op, Op::Thread { .. }));
+        has(|op| matches!(op, Op::Gone { .. }));
+        for form in 0..7 {
+            assert!(
+                all.iter().any(|op| matches!(op, Op::Publish { form: other, .. } if *other == form)),
+                "form {form}"
+            );
         }
     }
 }

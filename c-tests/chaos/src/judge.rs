@@ -109,7 +109,7 @@ impl Judge<'_> {
                 let below = format!("{path}/{name}");
                 match look_at(&entry.path()) {
                     // It went in between.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(error),
                     Ok(found) => {
                         if matches!(found, Found::Directory(_)) {

@@ -121,8 +121,8 @@ fn run_workers(arguments: &Arguments, first: u64, scratch: &Path) -> Result<bool
             other => broken = Some(format!("a worker ended with {other:?}")),
         }
     }
-    let seconds = begin.elapsed().as_secs_f64().max(0.001);
-    let each = operations as f64 / seconds;
-    println!("chaos: {programs} programs, {operations} operations in {seconds:.0} s, {each:.0} each second");
+    let milliseconds = begin.elapsed().as_millis().max(1) as u64;
+    let each = operations * 1000 / milliseconds;
+    println!("chaos: {programs} programs, {operations} operations in {} s, {each} each second", milliseconds / 1000);
     broken.map_or(Ok(fine), Err)
 }

@@ -18,6 +18,7 @@ pub(crate) use records::When;
 
 /// What an engine does, as far as it makes a difference to a program or to what is left of it.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a rule of its own")]
 pub(crate) struct Rules {
     /// Whether directories are removed at all.
     pub(crate) removes: bool,
@@ -37,6 +38,7 @@ type Process = usize;
 
 /// A process as the kernel has it, through all images that it executes.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct State {
     parent: Option<Process>,
     list: List,

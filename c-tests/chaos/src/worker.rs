@@ -86,7 +86,7 @@ pub(crate) fn work(arguments: &Arguments, worker: u64, scratch: &Path, root: &Pa
 fn show(arguments: &Arguments, place: &Place, cell: Cell, seed: u64, program: &Program, differences: &[String]) {
     let mut shown = String::new();
     for difference in differences {
-        shown.push_str(&format!("  {difference}\n"));
+        shown.extend(["  ", difference, "\n"]);
     }
     let broken = arguments.broken.as_ref().map_or(String::new(), |what| format!(" --broken {what}"));
     println!("chaos: not as the model says:\n{shown}  again: scripts/chaos --seed {seed} {cell}{broken}");

@@ -195,9 +195,8 @@ impl World {
         }
         // A file with several names must not count as gone in between.
         self.attach(to_directory, to_name, id);
-        match &mut self.nodes[id] {
-            Node::File { links, .. } => *links -= 1,
-            _ => {}
+        if let Node::File { links, .. } = &mut self.nodes[id] {
+            *links -= 1;
         }
         if let Node::Directory { names, .. } = &mut self.nodes[from_directory] {
             names.remove(&from_name);

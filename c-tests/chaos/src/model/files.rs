@@ -44,7 +44,9 @@ impl Model {
                 return Ok(self.open(process, *file, *flags, *mode, path).map(|()| Detail::None));
             }
             Op::Closefrom => self.processes[process].files.clear(),
-            Op::Close { file } => drop(self.processes[process].files.remove(file).ok_or(Invalid)?),
+            Op::Close { file } => {
+                self.processes[process].files.remove(file).ok_or(Invalid)?;
+            }
             Op::Write { file, seed, length } => {
                 let open = self.open_file(process, *file)?;
                 let append = open.flags & O_APPEND != 0;
@@ -79,7 +81,9 @@ impl Model {
                 let bytes = self.bytes(open.node);
                 return Ok(Ok(Detail::Content(bytes.len() as u64, sum(bytes))));
             }
-            Op::Move { file } => drop(self.open_file(process, *file)?),
+            Op::Move { file } => {
+                self.open_file(process, *file)?;
+            }
             Op::Publish { file, path, .. } => {
                 let open = self.open_file(process, *file)?;
                 return self.publish(process, *file, &open, path).map(|done| done.map(|()| Detail::None));
@@ -169,7 +173,13 @@ impl Model {
             return;
         }
         let state = &self.processes[process];
-        let directories: Vec<Id> = state.files.values().map(|open| open.directory).collect();
+        let opened: Vec<Id> = state.files.values().map(|open| open.node).collect();
+        let mut directories: Vec<Id> = state.files.values().map(|open| open.directory).collect();
+        // Where it has a name by now, too.
+        directories.extend((0..self.world.nodes.len()).filter(|id| match &self.world.nodes[*id] {
+            Node::Directory { names, .. } => names.values().any(|named| opened.contains(named)),
+            _ => false,
+        }));
         for record in &mut self.records {
             if directories.iter().any(|directory| self.world.is_in(*directory, record.node)) {
                 record.may_stay = true;

@@ -13,7 +13,8 @@ pub(super) struct Record {
     /// From the arena, as it was when the directory was made.
     path: String,
     pub(super) node: Id,
-    /// Somebody ended with an open file in it, for which the server keeps a name; or nobody has recorded it.
+    /// Somebody ended with an open file in it, for which the server keeps a name; or nobody
+    /// has it on record in a way that helps.
     pub(super) may_stay: bool,
 }
 
@@ -34,8 +35,10 @@ impl Model {
         let maker = self.processes[process].maker;
         // What a vfork child makes before its parent has made anything, the library does not record.
         let is_guest = maker != process && self.rules.at_once;
-        let may_stay = is_guest && !self.processes[maker].has_recorded;
-        self.processes[process].has_recorded |= !is_guest;
+        // Nor does what a path in another root leads to go with anybody but its maker.
+        let is_elsewhere = self.rules.at_once && self.processes[process].from.root.is_some();
+        let may_stay = is_elsewhere || is_guest && !self.processes[maker].has_recorded;
+        self.processes[process].has_recorded |= !is_guest && !is_elsewhere;
         self.records.push(Record { maker, path, node, may_stay });
     }
 
