@@ -15,8 +15,15 @@ use crate::script::{Answer, File, List, Op, Program, Way};
 struct Directory {
     /// From the arena: `/name/name`.
     path: String,
-    is_tracked: bool,
+    /// The path that it has on record: it goes only while it has that.
+    recorded: Option<String>,
     maker: usize,
+}
+
+impl Directory {
+    fn is_tracked(&self) -> bool {
+        self.recorded.as_ref() == Some(&self.path)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -185,18 +192,21 @@ impl Generator {
         match way {
             Way::Vfork => {}
             Way::Fork => {
-                child.directories = self.hand_over_directories(actor, |directory| !wild || directory.is_tracked);
+                child.directories = self.hand_over_directories(actor, |directory| !wild || directory.is_tracked());
             }
             Way::Spawn if is_orphan && self.can_be_inherited_by_image(actor) => {
                 // Those that the maker's exit notes it for. It only looks at them.
                 let process = actor.process;
                 let seen =
-                    self.hand_over_directories(actor, |directory| directory.is_tracked && directory.maker == process);
+                    self.hand_over_directories(actor, |directory| directory.is_tracked() && directory.maker == process);
                 actor.must_exit |= !seen.is_empty();
                 self.orphan(&child, &seen);
             }
             Way::Spawn => {
-                child.directories = self.hand_over_directories(actor, |directory| !wild && !directory.is_tracked);
+                // What is tracked goes at its maker's end, and with it what is in it.
+                let tracked: Vec<_> = actor.directories.iter().filter(|one| one.is_tracked()).cloned().collect();
+                let stays = |directory: &Directory| !tracked.iter().any(|one| names::is_in(&one.path, &directory.path));
+                child.directories = self.hand_over_directories(actor, |directory| !wild && stays(directory));
             }
         }
         if way == Way::Fork && is_orphan {

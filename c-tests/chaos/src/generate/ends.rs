@@ -107,7 +107,9 @@ impl Generator {
         other.cwd.clone_from(&actor.cwd);
         if actor.kind == Kind::Process {
             other.directories.clone_from(&actor.directories);
-            other.directories.retain(|directory| !directory.is_tracked || directory.maker == process);
+            let lost: Vec<_> =
+                actor.directories.iter().filter(|one| one.is_tracked() && one.maker != process).collect();
+            other.directories.retain(|one| !lost.iter().any(|above| super::names::is_in(&one.path, &above.path)));
             for directory in other.directories.clone().iter().take(3) {
                 let path = self.spell(&other, &directory.path);
                 self.emit(&other, Op::Stands { path });

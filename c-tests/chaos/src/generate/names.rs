@@ -51,7 +51,7 @@ impl Generator {
     pub(super) fn tracked_directory(&mut self, actor: &Actor) -> Option<String> {
         let goes = |path: &str| {
             let top = path.split('/').nth(1).unwrap_or_default();
-            actor.directories.iter().any(|other| other.is_tracked && other.path[1..] == *top)
+            actor.directories.iter().any(|other| other.is_tracked() && other.path[1..] == *top)
         };
         let tracked: Vec<_> = actor.directories.iter().filter(|directory| goes(&directory.path)).collect();
         if tracked.is_empty() { None } else { Some(tracked[self.rng.usize(..tracked.len())].path.clone()) }

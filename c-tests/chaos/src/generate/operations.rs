@@ -298,6 +298,7 @@ impl Generator {
 
 impl Actor {
     fn made(&mut self, path: String, is_tracked: bool) {
-        self.directories.push(Directory { path, is_tracked, maker: self.process });
+        let recorded = is_tracked.then(|| path.clone());
+        self.directories.push(Directory { path, recorded, maker: self.process });
     }
 }
