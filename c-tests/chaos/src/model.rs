@@ -121,7 +121,8 @@ impl Model {
     pub(crate) fn start(&mut self, by: Process, list: List, way: Way, given: &[File]) -> Result<Process, Invalid> {
         let mut files = BTreeMap::new();
         for file in given {
-            let open = self.processes[by].files.remove(file).ok_or(Invalid)?;
+            let mut open = self.processes[by].files.remove(file).ok_or(Invalid)?;
+            open.was_handed_over = true;
             if way != Way::Spawn || !open.closes_on_exec() {
                 files.insert(*file, open);
             } else {
@@ -139,7 +140,8 @@ impl Model {
             files,
             signals: signals.map(|(signal, how)| (*signal, *how)).collect(),
             maker: if way == Way::Vfork { parent.maker } else { new },
-            holds: way == Way::Fork,
+            // One from before there was anything on record is noted at its parent's end, as a child of another image is.
+            holds: way == Way::Fork && parent.has_recorded,
             has_recorded: false,
             clean: true,
             end: None,
@@ -158,6 +160,7 @@ impl Model {
             return Err(Invalid);
         }
         state.files.retain(|file, _| given.contains(file));
+        state.files.values_mut().for_each(|open| open.was_handed_over = true);
         state.signals.retain(|_, disposition| *disposition == 1);
         state.holds = false;
         state.has_recorded = false;

@@ -107,10 +107,11 @@ impl Generator {
         other.cwd.clone_from(&actor.cwd);
         if actor.kind == Kind::Process {
             other.directories.clone_from(&actor.directories);
-            let lost: Vec<_> =
-                actor.directories.iter().filter(|one| one.is_tracked() && one.maker != process).collect();
+            // Nobody who is forked from here holds what was made before.
+            let lost: Vec<_> = actor.directories.iter().filter(|one| one.is_tracked()).collect();
             other.directories.retain(|one| !lost.iter().any(|above| super::names::is_in(&one.path, &above.path)));
-            for directory in other.directories.clone().iter().take(3) {
+            let own = actor.directories.iter().filter(|one| one.is_tracked() && one.maker == process);
+            for directory in own.take(3) {
                 let path = self.spell(&other, &directory.path);
                 self.emit(&other, Op::Stands { path });
             }

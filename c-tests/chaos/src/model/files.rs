@@ -18,6 +18,8 @@ pub(super) struct Open {
     offset: u64,
     flags: i32,
     was_published: bool,
+    /// This image did not open it.
+    pub(super) was_handed_over: bool,
 }
 
 impl Open {
@@ -105,7 +107,7 @@ impl Model {
         }
         let node = self.world.nodes.len();
         self.world.nodes.push(Node::File { mode: mode & !state.umask, bytes: vec![], links: 0 });
-        let open = Open { node, directory, offset: 0, flags, was_published: false };
+        let open = Open { node, directory, offset: 0, flags, was_published: false, was_handed_over: false };
         self.processes[process].files.insert(file, open);
         Ok(())
     }
@@ -113,6 +115,11 @@ impl Model {
     fn publish(&mut self, process: Process, file: usize, open: &Open, path: &str) -> Result<Result<(), i32>, Invalid> {
         let from = self.processes[process].from;
         if from.root.is_some() {
+            return Err(Invalid);
+        }
+        // Where a server keeps a name for it, the kernel can link such a file, and the library does not look at what
+        // another process has opened.
+        if self.rules.hides && open.flags & O_EXCL != 0 && open.was_handed_over {
             return Err(Invalid);
         }
         let (directory, name) = match self.world.above(from, path) {
