@@ -79,6 +79,15 @@ pub fn owns_its_memory() -> bool {
     sys::unshare_memory().is_ok() || sys::clear_tid_address().is_ok_and(|address| address != 0)
 }
 
+/// Whether the memory is certainly another process's: a vfork child's, or any other's that was made with CLONE_VM.
+///
+/// Of several threads unshare(2) is refused as well, so that is asked, too; a thread's directory is a link more.
+pub fn is_guest() -> bool {
+    !sys::clear_tid_address().is_ok_and(|address| address != 0)
+        && sys::unshare_memory() == Err(Errno::INVAL)
+        && stat(c"/proc/self/task").is_ok_and(|threads| threads.st_nlink == 3)
+}
+
 /// Calls `each` with every living child of this process, whatever it runs by now. One system call where there is none;
 /// otherwise all of /proc is looked through, because the lists of children in it are an option of the kernel.
 pub fn each_child(mut each: impl FnMut(Process)) {

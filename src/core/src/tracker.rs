@@ -116,6 +116,10 @@ impl Tracker {
         }
         // SAFETY: not null, and never unmapped once it is in `self.page`.
         let page = unsafe { page.as_ref() }?;
+        // Whose memory it is would find the page taken, and could not clean up.
+        if page.stage.load(Ordering::Acquire) == NOBODY && kin::is_guest() {
+            return None;
+        }
         if page.stage.compare_exchange(NOBODY, MOVING_IN, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             page.mover.store(sys::gettid(), Ordering::Relaxed);
             page.is_wiped.store(u32::from(is_wiped_on_fork(page)), Ordering::Relaxed);

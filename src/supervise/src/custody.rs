@@ -150,7 +150,7 @@ impl Custody {
                     if seen.is_some_and(|seen| seen.is_directory() && is_new(seen.identity.birth)) {
                         self.makers.add(directory);
                     } else {
-                        self.tracker.settle_directory(path, |_| true);
+                        self.tracker.settle_directory(path, &made, |_| true);
                     }
                 }
                 None if seen.is_none() => self.tracker.forget_file(path),

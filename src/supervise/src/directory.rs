@@ -56,7 +56,7 @@ impl Job {
             match made.and_then(|()| identity::at(parent.as_fd(), &CString::new(plain).unwrap_or_default())) {
                 Ok(seen) if seen.is_directory() => {
                     ticket.confirm(&seen.identity);
-                    custody.makers.add(self.maker.has_made(path.unwrap_or_default()));
+                    custody.makers.add(self.maker.has_made(path.unwrap_or_default(), seen.identity));
                 }
                 _ => ticket.abandon(),
             }

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use rustix::fs::{CWD, readlinkat};
 use rustix::time::{ClockId, clock_gettime};
 use tmpshim_core::glob::any_matches;
+use tmpshim_core::identity::Identity;
 use tmpshim_core::kin::{self, Process};
 use tmpshim_core::settings::Cleanup;
 
@@ -42,9 +43,10 @@ impl Maker {
     }
 
     /// The directory with this path, from the root.
-    pub(crate) fn has_made(&self, path: CString) -> Made {
+    pub(crate) fn has_made(&self, path: CString, identity: Identity) -> Made {
         Made {
             path,
+            identity,
             started: self.started,
             program: self.program.clone(),
             maker: self.process,
@@ -90,6 +92,7 @@ fn clock() -> u64 {
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) path: CString,
+    pub(crate) identity: Identity,
     /// [`clock`] before it was made.
     pub(crate) started: u64,
     pub(crate) program: Vec<u8>,

@@ -72,7 +72,7 @@ impl Makers {
         (self.clean)(&mut |remove| {
             for made in all {
                 let mut outcome = Removal::NotThere;
-                custody.tracker.settle_directory(made.path.to_bytes(), |record| {
+                custody.tracker.settle_directory(made.path.to_bytes(), &made.identity, |record| {
                     outcome = remove(record);
                     !matches!(outcome, Removal::Stuck(_))
                 });
@@ -181,7 +181,7 @@ impl Waiting {
         }
         let is_gone = |made: &Made| {
             let mut gone = true;
-            custody.tracker.settle_directory(made.path.to_bytes(), |record| {
+            custody.tracker.settle_directory(made.path.to_bytes(), &made.identity, |record| {
                 gone = clean::is_gone(record);
                 gone
             });

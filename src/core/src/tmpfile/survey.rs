@@ -193,7 +193,11 @@ fn still_has_a_name(directory: BorrowedFd<'_>, file: &Fd, tracker: Option<&impl 
     if tracker.is_some_and(Records::is_lost) {
         return true;
     }
-    let linked = linkat(CWD, path, directory, name.as_c_str(), AtFlags::SYMLINK_FOLLOW);
+    let mut linked = linkat(CWD, path, directory, name.as_c_str(), AtFlags::SYMLINK_FOLLOW);
+    if linked == Err(Errno::NOENT) {
+        // It may be /proc that is missing: in another root, say.
+        linked = linkat(file, c"", directory, name.as_c_str(), AtFlags::EMPTY_PATH);
+    }
     if linked.is_err() || crate::fd::unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_ok() {
         give_back(ticket);
     }

@@ -4,6 +4,7 @@ use super::Tracker;
 use super::page::Page;
 use super::slots::{LARGE, Place, SMALL};
 use crate::clean::remove_if_closed;
+use crate::identity::Identity;
 use crate::journal::{Entry, LIVE, Record};
 use core::sync::atomic::Ordering;
 
@@ -73,12 +74,13 @@ impl Tracker {
         None
     }
 
-    /// Hands what is recorded of the directory with this path to `clean`, and forgets it if that says so. Whether there was
-    /// such a record. For a supervisor, whose own end is not that of those it made directories for.
-    pub fn settle_directory(&self, path: &[u8], clean: impl FnOnce(&Record<'_>) -> bool) -> bool {
+    /// Hands what is recorded of this directory to `clean`, and forgets it if that says so. Whether there was such a record.
+    /// The path does not suffice: a program may have removed one that it made there before. For a supervisor, whose own end
+    /// is not that of those it made directories for.
+    pub fn settle_directory(&self, path: &[u8], made: &Identity, clean: impl FnOnce(&Record<'_>) -> bool) -> bool {
         for place in self.mine().into_iter().flat_map(Page::places) {
             let Some(was) = place.claim_in_turn() else { continue };
-            if place.entry() != Entry::Directory || place.path().to_bytes() != path {
+            if place.entry() != Entry::Directory || place.path().to_bytes() != path || place.identity() != *made {
                 place.put_back(was);
                 continue;
             }

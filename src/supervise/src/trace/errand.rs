@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
+use tmpshim_core::identity::Identity;
 use tmpshim_core::parasite::{Answer, Errand, Kind, Said as Done};
 use tmpshim_core::publish::may_be_ours;
 use tmpshim_core::settings::Tmpfile;
@@ -65,8 +66,8 @@ impl Work {
     }
 
     /// What is to be known of it once it is there, and when it was begun in nanoseconds since 1970.
-    pub(crate) fn has_made(&self, path: CString) -> Option<(Made, u64)> {
-        self.maker.as_ref().map(|of| (of.maker.has_made(path), of.begun))
+    pub(crate) fn has_made(&self, path: CString, identity: Identity) -> Option<(Made, u64)> {
+        self.maker.as_ref().map(|of| (of.maker.has_made(path, identity), of.begun))
     }
 
     /// What a parasite is to do after the program's own attempt, if that was made; nothing where its answer is the right one.

@@ -100,7 +100,7 @@ fn confirm(tracer: &mut Tracer, thread: u32, message: u64) -> Option<i64> {
     let claim = Claim { user: announced.claim.user, path: announced.claim.path.clone() };
     let directory = match announced.entry {
         Entry::File { mode: Some(_) } => None,
-        Entry::Directory => Some(visit.work.has_made(claim.path.clone())?),
+        Entry::Directory => Some(visit.work.has_made(claim.path.clone(), message.identity)?),
         // Nothing that is kept.
         Entry::File { mode: None } => return None,
     };
