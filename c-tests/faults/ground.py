@@ -3,11 +3,10 @@
 import os
 import pathlib
 import subprocess
-import time
 
 
 class Ground:
-    def __init__(self, directory, scratch, has_late_releases):
+    def __init__(self, directory, scratch):
         self.run, self.canary, self.state = directory / "run", directory / "canary", scratch / "state"
         self.run.mkdir()
         (self.canary / "sub").mkdir(parents=True)
@@ -15,8 +14,6 @@ class Ground:
         (self.canary / "file").write_text("song")
         (self.canary / "sub/file").write_text("another song")
         self.picture = self._portrait()
-        # FUSE releases a closed file behind the program's back.
-        self.patience = 4 if has_late_releases else 0
 
     def _portrait(self):
         picture = []
@@ -32,12 +29,6 @@ class Ground:
         """Names of the program's or ours, and segments of shared memory."""
         segments = len(pathlib.Path("/proc/sysvipc/shm").read_text().splitlines()) - 1
         return [name for place in (self.run, self.state) for name in os.listdir(place)] + ["segment"] * segments
-
-    def left_after_release(self):
-        deadline = time.monotonic() + self.patience
-        while (left := self.left()) and time.monotonic() < deadline:
-            time.sleep(0.005)
-        return left
 
     def clear(self):
         """The next run begins with nothing, whatever was left."""
