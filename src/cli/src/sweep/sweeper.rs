@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use tmpshim_core::clean::Cleaner;
 use tmpshim_core::identity;
 use tmpshim_core::journal::{self, Entry, Fate, Header, Journal, Record, Refusal};
+use tmpshim_core::name::mark;
 use tmpshim_core::remove::{Outcome, Stuck};
 use tmpshim_core::settings::Cleanup;
 use tmpshim_supervise::supervisor::NAME as SUPERVISOR;
@@ -208,6 +209,10 @@ impl<'a> Sweeper<'a> {
             return elsewhere();
         }
         let stays = match outcome {
+            // Nobody but a filesystem's server has put something there: it still has a name for what was open.
+            Outcome::NotEmpty if record.made.is_none() && mark(record.path.to_bytes()).is_some() => {
+                Some("a server still has a name in it; sweep again".to_owned())
+            }
             Outcome::Removed | Outcome::NotThere | Outcome::NotEmpty => None,
             Outcome::Stuck(stuck) => Some(why(stuck)),
         };
