@@ -17,68 +17,7 @@
 //
 // Static, so that no preload meant for the program comes in here.
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ptrace.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#define MARKER (-424242)
-
-enum { CALLS = 0x80 }; // what PTRACE_O_TRACESYSGOOD adds to SIGTRAP
-
-static void die(const char *what)
-{
-    fprintf(stderr, "kill_at: %s: %s\n", what, strerror(errno));
-    exit(125);
-}
-
-// A process that is being killed by somebody else cannot be resumed, and its end will be reported.
-static void resume(int request, pid_t pid, int sig)
-{
-    if (ptrace(request, pid, NULL, (long)sig) != 0 && errno != ESRCH)
-        die("resume");
-}
-
-// The child waits for its tracer, which attaches with PTRACE_SEIZE: a traced process then starts, stops and is stopped as
-// without a tracer.
-static pid_t start(char **command)
-{
-    int gate[2];
-    if (pipe2(gate, O_CLOEXEC) != 0)
-        die("pipe");
-    pid_t pid = fork();
-    if (pid == -1)
-        die("fork");
-    if (pid == 0) {
-        char byte;
-        close(gate[1]);
-        if (read(gate[0], &byte, 1) != 1)
-            _exit(125);
-        execv(command[0], command);
-        die(command[0]);
-    }
-    long options = PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK |
-                   PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;
-    if (ptrace(PTRACE_SEIZE, pid, NULL, options) != 0 || ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) != 0)
-        die("attach");
-    if (write(gate[1], "x", 1) != 1)
-        die("pipe");
-    close(gate[0]);
-    close(gate[1]);
-    return pid;
-}
-
-// Whether the process is stopped before a call; `info` says which.
-static int is_before(pid_t pid, struct __ptrace_syscall_info *info)
-{
-    return ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof *info, info) > 0 && info->op == PTRACE_SYSCALL_INFO_ENTRY;
-}
+#include "traced.h"
 
 // The calls whose stop afterwards is not counted either, by process. Those that live at once have numbers close together.
 static pid_t inside[4096];
@@ -174,6 +113,7 @@ static int count_stop(struct count *count, pid_t pid)
 
 int main(int argc, char **argv)
 {
+    tracer_name = "kill_at";
     struct count count = { .started = 1 };
     int option;
     while ((option = getopt(argc, argv, "+mcqt")) != -1)
@@ -194,7 +134,7 @@ int main(int argc, char **argv)
     }
     signal(SIGALRM, SIG_DFL);
     alarm(30);
-    pid_t first = count.first = start(argv + optind + 1);
+    pid_t first = count.first = start(argv + optind + 1, -1, -1);
 
     // Before its own exec, the first process is still kill_at.
     int status, first_status = 0, running = 0, killed = 0;

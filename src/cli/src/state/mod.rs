@@ -70,24 +70,33 @@ impl Directory {
     }
 
     /// Everything in it but `.` and `..`.
-    pub(crate) fn names(&self) -> Vec<CString> {
-        let entries = Dir::read_from(&self.fd).into_iter().flatten().flatten();
-        let names = entries.map(|entry| entry.file_name().to_owned());
-        names.filter(|name| !matches!(name.to_bytes(), b"." | b"..")).collect()
+    pub(crate) fn names(&self) -> Result<Vec<CString>, Errno> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.fd)? {
+            let name = entry?.file_name().to_owned();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                names.push(name);
+            }
+        }
+        Ok(names)
     }
 
-    /// The journals in it.
+    /// The journals in it; none where it cannot be read.
     pub(crate) fn journals(&self) -> Vec<CString> {
-        let is_journal = |name: &CString| mark(name.to_bytes()).is_some_and(|mark| mark.kind == Kind::Journal);
-        self.names().into_iter().filter(is_journal).collect()
+        self.names().map(|names| journals_among(&names)).unwrap_or_default()
     }
 
-    /// The directories in it that `tmpshim run` has made, each a state directory of its own.
+    /// The directories in it that `tmpshim run` has made, each a state directory of its own; none where it cannot be read.
     pub(crate) fn families(&self) -> Vec<(CString, Self)> {
+        self.names().map(|names| self.families_among(&names)).unwrap_or_default()
+    }
+
+    /// Those of the names that are directories made by `tmpshim run`.
+    pub(crate) fn families_among(&self, names: &[CString]) -> Vec<(CString, Self)> {
         if self.depth >= DEEPEST {
             return Vec::new();
         }
-        let names = self.names().into_iter().filter(|name| is_family(name.to_bytes()));
+        let names = names.iter().filter(|name| is_family(name.to_bytes()));
         names.filter_map(|name| Some((name.clone(), self.below(OsStr::from_bytes(name.to_bytes())).ok()?))).collect()
     }
 
@@ -113,6 +122,12 @@ impl AsFd for Directory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Those of the names that are journals'.
+pub(crate) fn journals_among(names: &[CString]) -> Vec<CString> {
+    let is_journal = |name: &&CString| mark(name.to_bytes()).is_some_and(|mark| mark.kind == Kind::Journal);
+    names.iter().filter(is_journal).cloned().collect()
 }
 
 /// Whether `tmpshim run` gives such names.

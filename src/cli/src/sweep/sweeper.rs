@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use tmpshim_core::clean::Cleaner;
 use tmpshim_core::identity;
 use tmpshim_core::journal::{self, Entry, Fate, Header, Journal, Record, Refusal};
+use tmpshim_core::name::mark;
 use tmpshim_core::remove::{Outcome, Stuck};
 use tmpshim_core::settings::Cleanup;
 use tmpshim_supervise::custody::NAME as SUPERVISOR;
@@ -18,7 +19,7 @@ use tmpshim_supervise::custody::NAME as SUPERVISOR;
 use super::mounts::{Around, Mounts};
 use crate::run::in_use;
 use crate::state::life::{self, Verdict};
-use crate::state::{Directory, FIRST, text};
+use crate::state::{Directory, FIRST, journals_among, text};
 
 /// What a sweep has to say.
 #[derive(Debug)]
@@ -58,11 +59,18 @@ impl<'a> Sweeper<'a> {
 
     /// Sweeps a state directory and those of runs in it.
     pub(crate) fn directory(&mut self, directory: &Directory, say: &mut dyn FnMut(&Said<'_>)) {
-        for name in directory.journals() {
+        let names = match directory.names() {
+            Ok(names) => names,
+            Err(error) => {
+                let why = format!("it cannot be listed: {}; run the sweep again", text(error));
+                return say(&Said::Left { path: &directory.path, why });
+            }
+        };
+        for name in journals_among(&names) {
             self.journal(directory, &name, say);
         }
         let outer = self.all_dead;
-        for (name, family) in directory.families() {
+        for (name, family) in directory.families_among(&names) {
             // Process 1 had the lock and has lost it. It is ours as long as the directory is open.
             self.all_dead = outer || name.to_bytes().starts_with(FIRST.as_bytes()) && !self.dry && is_free(&family);
             self.directory(&family, say);
@@ -74,7 +82,7 @@ impl<'a> Sweeper<'a> {
     /// Removes the directory of a run if that is over and nothing is left to do in it.
     fn remove_family(&self, parent: &Directory, name: &CString, family: &Directory) {
         // Somebody answers for it, or stands before it.
-        if self.dry || !is_free(family) || !family.names().is_empty() {
+        if self.dry || !is_free(family) || family.names() != Ok(Vec::new()) {
             return;
         }
         // A program of that run would make it anew, and nobody would answer for that.
@@ -201,6 +209,10 @@ impl<'a> Sweeper<'a> {
             return elsewhere();
         }
         let stays = match outcome {
+            // Nobody but a filesystem's server has put something there: it still has a name for what was open.
+            Outcome::NotEmpty if record.made.is_none() && mark(record.path.to_bytes()).is_some() => {
+                Some("a server still has a name in it; sweep again".to_owned())
+            }
             Outcome::Removed | Outcome::NotThere | Outcome::NotEmpty => None,
             Outcome::Stuck(stuck) => Some(why(stuck)),
         };

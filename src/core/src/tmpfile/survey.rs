@@ -185,7 +185,7 @@ fn use_unlinked(file: &Fd) -> Result<(), Errno> {
 /// which libfuse does in the answer to a change of attributes and only there. (The count itself is no help:
 /// fuse-overlayfs says 1 and has no name.)
 fn still_has_a_name(directory: BorrowedFd<'_>, file: &Fd, tracker: Option<&impl Records>) -> bool {
-    let Ok(name) = Name::fresh(Kind::Probe) else { return false };
+    let Ok(name) = Name::fresh(Kind::Probe) else { return true };
     let mut path = fd_path(file.as_fd());
     let Some(path) = path.as_c_str() else { return false };
     let _ = fchmod(file, Mode::RUSR | Mode::WUSR);
@@ -201,8 +201,8 @@ fn still_has_a_name(directory: BorrowedFd<'_>, file: &Fd, tracker: Option<&impl 
     if linked.is_err() || crate::fd::unlinkat(directory, name.as_c_str(), AtFlags::empty()).is_ok() {
         give_back(ticket);
     }
-    // Without a supervisor that there was, nobody can say: then what is kept must not lie in a directory that is to go.
-    !matches!(linked, Err(error) if error != Errno::NOSYS)
+    // Where nobody can say, what is kept must not lie in a directory that is to go.
+    !matches!(linked, Err(Errno::NOENT | Errno::PERM | Errno::OPNOTSUPP))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::page::{NOBODY, Page, SETTLED};
 use super::{Cleaned, Tracker};
 use crate::clean::{Cleaner, is_gone, remove_if_closed};
 use crate::fd::Fd;
-use crate::journal::{self, Entry, Fate, HEADER, Header, Journal, Life};
+use crate::journal::{self, Entry, Fate, HEADER, Header, Journal, Life, Record};
 use crate::kin::{self, Process};
 use crate::lease::Lease;
 use crate::listing;
@@ -150,7 +150,7 @@ impl Tracker {
                 Outcome::Stuck(Stuck::InUse)
             };
             (self.surroundings.report)(&Cleaned { path: record.path, outcome });
-            if header.is_some() && may_go_later(outcome, is_directory) {
+            if header.is_some() && may_go_later(outcome, &record) {
                 place.put_back(was);
                 kept += 1;
             } else {
@@ -229,9 +229,11 @@ impl Tracker {
 
 /// Whether somebody else can come back to it: from where it was made, when it is free, or when a filesystem is well again.
 /// A directory that the program has no right to remove, or where something is mounted, is reported once.
-fn may_go_later(outcome: Outcome, is_directory: bool) -> bool {
+fn may_go_later(outcome: Outcome, record: &Record<'_>) -> bool {
     match outcome {
-        Outcome::Stuck(Stuck::Refused(Errno::PERM | Errno::ACCESS | Errno::ROFS)) => !is_directory,
+        Outcome::Stuck(Stuck::Refused(Errno::PERM | Errno::ACCESS | Errno::ROFS)) => record.entry != Entry::Directory,
+        // A server may still have a name for what was open in a directory around a stand-in.
+        Outcome::NotEmpty => record.made.is_none(),
         outcome => matches!(outcome, Outcome::Stuck(Stuck::InUse | Stuck::OtherNamespace | Stuck::Refused(_))),
     }
 }

@@ -1,0 +1,108 @@
+"""What a fault is tried on, and what must come of it: a program with the library, `tmpshim sweep`, `tmpshim run`."""
+
+import re
+import subprocess
+
+import calls
+
+
+class Subject:
+    """A program with the library in it."""
+
+    def __init__(self, site, scenario):
+        self.site, self.scenario, self.role = site, scenario, scenario["role"]
+        self.name = scenario.get("name", self.role)
+        self.reference = None
+
+    def options(self):
+        always = self.scenario.get("always", {}).items()
+        return ["-m"] + [f"-a{calls.NUMBERS[call]}={calls.number_of_errno(error)}" for call, error in always]
+
+    def command(self):
+        return [self.site.victim, self.role]
+
+    def environment(self):
+        return self.site.environment | {"LD_PRELOAD": self.site.library} | self.scenario.get("environment", {})
+
+    def before(self):
+        """What is to be there at the beginning of each run."""
+
+    def is_ours(self, call):
+        """Whether a call that was listed is one of ours."""
+        return True
+
+    def judge(self, run, call, error):
+        """What is wrong with a run in which this call failed so; nothing, if all is as it must be."""
+        fault, changes = (self.role, call.name, error), self.site.changes
+        if run.end != self.reference.end and not changes.allow_end(*fault, run.end):
+            return f"ends with {run.end}, not {self.reference.end}: {run.lines} {run.complaints}"
+        if run.complaints:
+            return f"said {run.complaints}"
+        if run.lines != self.reference.lines and not changes.allow_lines(*fault, run.lines, self.reference.lines):
+            return f"the program has seen {run.lines}"
+        return None
+
+
+class Sweep(Subject):
+    """`tmpshim sweep` after processes that were killed. It may say that it could not do all."""
+
+    def options(self):
+        return []
+
+    def command(self):
+        return [self.site.tmpshim, "sweep", "--state-dir", self.site.ground.state]
+
+    def environment(self):
+        return self.site.environment
+
+    def before(self):
+        leave = [self.site.victim, "leave"]
+        for _ in range(2):
+            subprocess.run(leave, cwd=self.site.ground.run, env=Subject.environment(self), stdout=subprocess.DEVNULL)
+
+    def judge(self, run, call, error):
+        said = "".join(run.lines) + run.complaints
+        # 127: libc's own start has failed.
+        could_not = run.end in ("exit 1", "exit 127")
+        if run.end != "exit 0" and not could_not and not self.site.changes.allow_end(self.role, call.name, error, run.end):
+            return f"ends with {run.end}: {said}"
+        left = self.site.ground.left()
+        if run.end == "exit 0" and left and not self.site.changes.allow_left(self.role, call.name, error, left):
+            return f"says that all is done: {said}; left: {left}"
+        if could_not and not said:
+            return "fails without a word"
+        return None
+
+
+class Run(Subject):
+    """A static program below `tmpshim run`. It is not started at all, and that is said; or it comes to its end, and sees what
+    the kernel answers without us wherever we could not answer."""
+
+    # What the kernel says to its calls: of a file without a name, of a filter whose supervisor is gone.
+    NATIVE = {"EOPNOTSUPP", "ENOENT", "ENOSYS"}
+
+    def command(self):
+        options = ["--engine", self.scenario["engine"], "--track", "*/tracked.*"]
+        return [self.site.tmpshim, "run", *options, "--", self.site.static_victim, "whole"]
+
+    def environment(self):
+        return self.site.environment
+
+    def is_ours(self, call):
+        # The front, process 1, only waits for news.
+        return call.owner == "tmpshim" and call.process != 1 and call.name not in self.scenario["without"]
+
+    def judge(self, run, call, error):
+        said = f"{run.lines} {run.complaints}"
+        if not run.lines and re.fullmatch("exit 12[567]", run.end) and run.complaints.startswith("tmpshim"):
+            return None
+        if run.end != "exit 0" or run.lines[-1:] != ["ends"]:
+            return f"ends with {run.end}: {said}"
+        for line in run.lines[:-1]:
+            step, answer = line.split(" ", 1)
+            if answer not in {"ok", error} | self.NATIVE and (call.name, line) != ("fchmod", "mode 600"):
+                return f"the program has seen {said}"
+        return None
+
+
+KINDS = {"library": Subject, "sweep": Sweep, "run": Run}
