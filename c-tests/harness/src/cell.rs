@@ -15,6 +15,7 @@ use crate::Obstacle;
 use crate::compile::{Builds, Reach};
 use crate::engine::{Artefacts, Engine};
 use crate::janitor::Janitor;
+use crate::machine::Machine;
 use crate::mounts::{Filesystem, Mounts};
 use crate::table::{Control, Test};
 
@@ -25,6 +26,7 @@ const RELEASE: Duration = Duration::from_secs(3);
 pub(crate) struct Site {
     root: PathBuf,
     cells: PathBuf,
+    machine: Machine,
     artefacts: Artefacts,
     mounts: Mounts,
     builds: Builds,
@@ -43,6 +45,7 @@ impl Site {
             .map_err(|error| format!("no scratch directory: {error}"))?
             .keep();
         let janitor = Janitor::hire(&scratch)?;
+        let machine = Machine::from_environment(root)?;
         let below = |name: &str| {
             let path = scratch.join(name);
             fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -53,11 +56,16 @@ impl Site {
             cells: below("cells")?,
             artefacts: Artefacts::find(root),
             mounts: Mounts::new(below("mounts")?),
-            builds: Builds::new(below("programs")?, &root.join("c-tests")),
-            injector: crate::injector::Injector::of(root),
+            builds: Builds::new(below("programs")?, &root.join("c-tests"), &machine),
+            injector: crate::injector::Injector::of(root, &machine),
+            machine,
             started: AtomicU32::new(0),
             janitor,
         })
+    }
+
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     /// Unmounts and removes everything.
@@ -82,16 +90,17 @@ struct Ending {
 }
 
 impl Cell {
-    /// Every combination the test lists, without those where the engine cannot see the program's calls, and only some of
-    /// those that a supervisor adds.
-    pub(crate) fn all_of(test: &Arc<Test>) -> Vec<Self> {
+    /// Every combination the test lists, without those where the engine cannot see the program's calls or that the machine
+    /// has not, and only some of those that a supervisor adds.
+    pub(crate) fn all_of(test: &Arc<Test>, machine: &Machine) -> Vec<Self> {
         let reaches: Vec<_> =
             if test.reach.is_empty() { vec![None] } else { test.reach.iter().copied().map(Some).collect() };
         let mut cells = Vec::new();
         for &reach in &reaches {
             for &engine in &test.engines {
                 for &filesystem in &test.filesystems {
-                    if engine.reaches(reach, filesystem) && test.wants(reach, engine, filesystem) {
+                    let is_there = machine.runs(reach, engine) && engine.reaches(reach, filesystem);
+                    if is_there && test.wants(reach, engine, filesystem) {
                         cells.push(Self { test: Arc::clone(test), reach, engine, filesystem });
                     }
                 }
@@ -108,6 +117,9 @@ impl Cell {
 
     /// Runs the cell. It passes if it is as the table says, which for a control can mean that it does not work.
     pub(crate) fn run(&self, site: &Site) -> Result<(), Obstacle> {
+        if let Some(reason) = site.machine.obstacle(&self.name()) {
+            return Err(Obstacle::Missing(format!("beyond the emulator: {reason}")));
+        }
         let directory = site.mounts.fresh_directory(self.filesystem)?;
         let files = site.cells.join(site.started.fetch_add(1, Ordering::Relaxed).to_string());
         let state = files.join("state");
@@ -161,7 +173,7 @@ impl Cell {
             "EINVAL" => 22,
             _ => 2,
         });
-        let launcher = site.builds.program(&site.builds.of_the_harness("launch.c"), Reach::Static)?;
+        let launcher = site.builds.tool("launch.c")?;
         let sink = File::create(&output).and_then(|file| Ok((file.try_clone()?, file)));
         let (stdout, stderr) = sink.map_err(|error| Obstacle::Broken(format!("{}: {error}", output.display())))?;
 
@@ -217,8 +229,7 @@ impl Cell {
             wrapped.preload.push(site.injector.library()?);
         }
         if self.test.killer {
-            let source = site.root.join("c-tests/killer/kill_at.c");
-            command.env("KILL_AT", site.builds.program(&source, Reach::Static)?);
+            command.env("KILL_AT", site.builds.tool("../../killer/kill_at.c")?);
         }
         // Not TMPSHIM_…: the library complains about such names where it does not know them.
         command.env("TESTED_COMMAND", &site.artefacts.command).env("TESTED_ENGINE", self.engine.name());

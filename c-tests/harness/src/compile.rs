@@ -7,6 +7,7 @@ use std::process::Command;
 use serde::Deserialize;
 
 use crate::Obstacle;
+use crate::machine::Machine;
 use crate::once::OnceByKey;
 
 /// How a program makes its system calls.
@@ -42,8 +43,9 @@ impl Reach {
         }
     }
 
-    fn compiler(self) -> Command {
-        let mut command = Command::new(if self == Self::Musl { "musl-gcc" } else { "gcc" });
+    /// `machine` is what stands before the compiler's name.
+    fn compiler(self, machine: &str) -> Command {
+        let mut command = Command::new(format!("{machine}{}", if self == Self::Musl { "musl-gcc" } else { "gcc" }));
         command.args(["-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]);
         command.args(match self {
             Self::Fortify => ["-O2", "-D_FORTIFY_SOURCE=2"].as_slice(),
@@ -81,19 +83,33 @@ pub(crate) struct Builds {
     directory: PathBuf,
     sources: PathBuf,
     harness: PathBuf,
+    machine: String,
     done: OnceByKey<(PathBuf, Reach), PathBuf>,
+    tools: OnceByKey<PathBuf, PathBuf>,
     doors: OnceByKey<(), PathBuf>,
 }
 
 impl Builds {
-    pub(crate) fn new(directory: PathBuf, tests: &Path) -> Self {
-        let (sources, harness) = (tests.join("programs"), tests.join("harness/src"));
-        Self { directory, sources, harness, done: OnceByKey::default(), doors: OnceByKey::default() }
+    pub(crate) fn new(directory: PathBuf, tests: &Path, machine: &Machine) -> Self {
+        Self {
+            directory,
+            sources: tests.join("programs"),
+            harness: tests.join("harness/src"),
+            machine: machine.prefix(),
+            done: OnceByKey::default(),
+            tools: OnceByKey::default(),
+            doors: OnceByKey::default(),
+        }
     }
 
-    /// A source of the harness itself.
-    pub(crate) fn of_the_harness(&self, source: &str) -> PathBuf {
-        self.harness.join(source)
+    /// A program of the harness itself, or of what is beside it: always for this machine, and static.
+    pub(crate) fn tool(&self, source: &str) -> Result<PathBuf, Obstacle> {
+        let source = self.harness.join(source);
+        self.tools.get(source.clone(), || {
+            let output = self.directory.join(source.file_stem().unwrap_or_default());
+            run_to_end(Reach::Static.compiler("").arg("-o").arg(&output).arg(&source))?;
+            Ok(output)
+        })
     }
 
     /// The built program; a relative source is one of `c-tests/programs`.
@@ -106,7 +122,7 @@ impl Builds {
             let stem = source.file_stem().unwrap_or_default().to_string_lossy();
             let output = self.directory.join(format!("{stem}-{}", reach.name()));
             let is_go = source.extension().is_some_and(|extension| extension == "go");
-            let mut command = if is_go { reach.go_compiler() } else { reach.compiler() };
+            let mut command = if is_go { reach.go_compiler() } else { reach.compiler(&self.machine) };
             command.arg("-o").arg(&output);
             if is_go {
                 command.arg(self.sources.join("check.go"));

@@ -5,13 +5,14 @@
 //! Mounting needs root; without it the cells say so and are ignored. `TMPSHIM_LIBRARY` and `TMPSHIM_BIN` name the files
 //! under test, by default those in `dist/`. With `CI=true` an ignored cell that `c-tests/matrix/skips.toml` does not list
 //! is a failure. `TMPSHIM_REPORT` names a file to which the programs that may print something write when they pass,
-//! `TMPSHIM_STORM_SECONDS` says for how long the storm of D5 lasts.
+//! `TMPSHIM_STORM_SECONDS` says for how long the storm of D5 lasts. `TMPSHIM_MACHINE` is for [`machine`].
 
 mod cell;
 mod compile;
 mod engine;
 mod injector;
 mod janitor;
+mod machine;
 mod mounts;
 mod once;
 mod table;
@@ -54,7 +55,7 @@ fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode, String> {
     let mut trials = Vec::new();
     for test in tests {
         let test = Arc::new(test);
-        for cell in Cell::all_of(&test) {
+        for cell in Cell::all_of(&test, site.machine()) {
             let (site, name) = (Arc::clone(&site), cell.name());
             let skips = skips.clone();
             trials.push(Trial::ignorable_test(name.clone(), move || match cell.run(&site) {
