@@ -22,11 +22,13 @@ use crate::table::{Control, Test};
 /// How long a name may stay in the directory once its last user has gone: FUSE releases are asynchronous.
 const RELEASE: Duration = Duration::from_secs(3);
 
+/// Beside the harness's own sources.
+const KILLER: &str = "../../killer/kill_at.c";
+
 /// What all cells share.
 pub(crate) struct Site {
     root: PathBuf,
     cells: PathBuf,
-    machine: Machine,
     artefacts: Artefacts,
     mounts: Mounts,
     builds: Builds,
@@ -56,16 +58,15 @@ impl Site {
             cells: below("cells")?,
             artefacts: Artefacts::find(root),
             mounts: Mounts::new(below("mounts")?),
-            builds: Builds::new(below("programs")?, &root.join("c-tests"), &machine),
-            injector: crate::injector::Injector::of(root, &machine),
-            machine,
+            builds: Builds::new(below("programs")?, &root.join("c-tests"), machine),
+            injector: crate::injector::Injector::of(root),
             started: AtomicU32::new(0),
             janitor,
         })
     }
 
     pub(crate) fn machine(&self) -> &Machine {
-        &self.machine
+        self.builds.machine()
     }
 
     /// Unmounts and removes everything.
@@ -117,7 +118,10 @@ impl Cell {
 
     /// Runs the cell. It passes if it is as the table says, which for a control can mean that it does not work.
     pub(crate) fn run(&self, site: &Site) -> Result<(), Obstacle> {
-        if let Some(reason) = site.machine.obstacle(&self.name()) {
+        if site.machine().only_builds() {
+            return self.build(site);
+        }
+        if let Some(reason) = site.machine().obstacle(&self.name()) {
             return Err(Obstacle::Missing(format!("beyond the emulator: {reason}")));
         }
         let directory = site.mounts.fresh_directory(self.filesystem)?;
@@ -161,6 +165,24 @@ impl Cell {
             (true, false) => Ok(()),
             (false, false) => Err(Obstacle::Broken(format!("{}{}", complaints, ending.output))),
             (true, true) => Err(Obstacle::Broken("passes without any engine, so that it shows nothing".to_owned())),
+        }
+    }
+
+    /// All that running it takes, and is built.
+    fn build(&self, site: &Site) -> Result<(), Obstacle> {
+        site.builds.tool("launch.c")?;
+        if self.engine == Engine::OldKernel {
+            site.builds.tool("old_kernel.c")?;
+        }
+        if self.test.injector {
+            site.injector.library(&site.builds)?;
+        }
+        if self.test.killer {
+            site.builds.tool(KILLER)?;
+        }
+        match (&self.test.program, self.reach) {
+            (Some(source), Some(reach)) => site.builds.program(Path::new(source), reach).map(drop),
+            _ => Ok(()),
         }
     }
 
@@ -226,10 +248,10 @@ impl Cell {
         let program = site.builds.program(Path::new(source), reach)?;
         let mut wrapped = self.engine.wrap(&site.artefacts, &site.builds)?;
         if self.test.injector {
-            wrapped.preload.push(site.injector.library()?);
+            wrapped.preload.push(site.injector.library(&site.builds)?);
         }
         if self.test.killer {
-            command.env("KILL_AT", site.builds.tool("../../killer/kill_at.c")?);
+            command.env("KILL_AT", site.builds.tool(KILLER)?);
         }
         // Not TMPSHIM_…: the library complains about such names where it does not know them.
         command.env("TESTED_COMMAND", &site.artefacts.command).env("TESTED_ENGINE", self.engine.name());

@@ -5,7 +5,8 @@
 //! Mounting needs root; without it the cells say so and are ignored. `TMPSHIM_LIBRARY` and `TMPSHIM_BIN` name the files
 //! under test, by default those in `dist/`. With `CI=true` an ignored cell that `c-tests/matrix/skips.toml` does not list
 //! is a failure. `TMPSHIM_REPORT` names a file to which the programs that may print something write when they pass,
-//! `TMPSHIM_STORM_SECONDS` says for how long the storm of D5 lasts. `TMPSHIM_MACHINE` is for [`machine`].
+//! `TMPSHIM_STORM_SECONDS` says for how long the storm of D5 lasts. `TMPSHIM_MACHINE`, `TMPSHIM_BUILD` and
+//! `TMPSHIM_PROGRAMS` are for [`machine`].
 
 mod cell;
 mod compile;
