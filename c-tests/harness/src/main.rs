@@ -18,7 +18,7 @@ mod mounts;
 mod once;
 mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -37,7 +37,9 @@ pub(crate) enum Obstacle {
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // Programs that were built elsewhere bring the matrix with them.
+    let root = std::env::var_os("TMPSHIM_PROGRAMS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."), PathBuf::from);
     match run(&arguments, &root) {
         Ok(code) => code,
         Err(problem) => {
