@@ -83,13 +83,13 @@ vm_programs() {
         harness=$(vm_newest "${CARGO_TARGET_DIR:-target}/$target/release/deps/matrix-")
         builder=$harness
     else
-        local built=${CARGO_TARGET_DIR:-target}/aarch64/$target/release
+        local built=target/aarch64/$target/release
         command=$built/tmpshim library=$built/libtmpshim.so
         harness=$(vm_newest "$built/deps/matrix-")
         [ -x "$command" ] && [ -n "$harness" ] || fail "no $command: run scripts/aarch64 build first"
         cargo test --quiet --release --locked --package tmpshim-harness --no-run
         builder=$(vm_newest "${CARGO_TARGET_DIR:-target}/$(uname -m)-unknown-linux-gnu/release/deps/matrix-")
-        environment=(TMPSHIM_MACHINE="$machine-linux-gnu" RUSTC="$cache/rust/bin/rustc" "${cross[@]}")
+        environment=(TMPSHIM_MACHINE="$machine-linux-gnu" RUSTC="$cache/rust/bin/rustc" CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc)
     fi
     mkdir -p "$work/programs"
     local filter
