@@ -43,17 +43,17 @@ packages_newest() {
 
 # packages_needed PACKAGE PATTERN: the first package like that on which it depends.
 packages_needed() {
-    apt-cache "${apt[@]}" depends "$1" | sed -n "s/^ *Depends: \(<[^>]*> *\)\{0,1\}\($2\)\$/\2/p" | head -n 1
+    apt-cache "${apt[@]}" depends "$1" | sed -n "s/^ *Depends: \($2\)\$/\1/p" | head -n 1
 }
 
 # packages_unpack DIRECTORY PACKAGE...: just these. packages_unpack_all: and all that they depend on.
 packages_unpack() {
-    local debs=$packages/debs
-    rm -rf "$debs"
-    mkdir "$debs"
+    local debs
+    debs=$(mktemp -d "$packages/debs.XXXXXX")
     (cd "$debs" && apt-get "${apt[@]}" download "${@:2}") >"$packages/log" 2>&1 ||
         fail "apt-get download ${*:2}: $(tail -n 3 "$packages/log")"
     packages_extract "$1" "$debs"
+    rmdir "$debs"
 }
 
 packages_unpack_all() {

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What scripts/old-kernel boots: the emulator, a kernel with its modules, programs, a disk. Sourced after packages.sh.
-# shellcheck disable=SC2154 # of scripts/old-kernel and packages.sh
+# shellcheck disable=SC2034,SC2154 # for, and of, scripts/old-kernel and packages.sh
 
 # Sets $qemu, $qemu_libraries, $qemu_options: the machine's own, or Debian's.
 vm_qemu() {
@@ -23,10 +23,11 @@ vm_kernel() {
     local root=$cache/kernel-$release-$debian package busybox=$cache/busybox-$debian modules
     if [ ! -d "$root/boot" ]; then
         packages_of "$release"
-        package=$(packages_needed "linux-image-$debian:$debian" 'linux-image-[0-9].*')
-        [ -n "$package" ] || fail "no kernel for $debian in Debian $release"
-        # Which version depends on the mirror: the one that it names may not be there yet.
-        packages_unpack "$root" "$package:$debian"
+        # A mirror may name a version that it does not have.
+        for package in $(apt-cache "${apt[@]}" pkgnames linux-image- | grep -E "^linux-image-[0-9.]+-[0-9]+-$debian\$" | sort -rV); do
+            (packages_unpack "$root" "$package:$debian") 2>"$packages/refused" && break
+        done
+        [ -d "$root/boot" ] || fail "no kernel for $debian in Debian $release: $(cat "$packages/refused")"
     fi
     image=$(echo "$root"/boot/vmlinuz-*)
     kernel=${image##*/vmlinuz-}
@@ -93,7 +94,7 @@ vm_programs() {
     fi
     mkdir -p "$work/programs"
     local filter
-    for filter in T1::every_door T3:: "${cells[@]}"; do
+    for filter in T1::every_door T3::reopen T3::uses "${cells[@]}"; do
         env "${environment[@]}" TMPSHIM_BUILD="$work/programs" "$builder" "$filter" >"$work/build.log" 2>&1 ||
             fail "the programs of $filter could not be built: $work/build.log"
     done

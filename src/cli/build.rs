@@ -20,13 +20,7 @@ fn main() {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }
     library("tmpshim-preload", "libtmpshim.so", root, &out.join("libtmpshim.so"), &target);
-    let parasite = out.join("parasite");
-    if target.starts_with("x86_64") {
-        library("tmpshim-parasite", "libtmpshim_parasite.so", root, &parasite, &target);
-    } else {
-        // Its assembler is for that machine only. Nothing can be mapped from an empty file, so there is no such engine.
-        fs::write(&parasite, []).unwrap_or_else(|error| panic!("{}: {error}", parasite.display()));
-    }
+    library("tmpshim-parasite", "libtmpshim_parasite.so", root, &out.join("parasite"), &target);
     legacy(&manifest, &out, &target);
 }
 

@@ -121,8 +121,8 @@ impl Cell {
         if site.machine().only_builds() {
             return self.build(site);
         }
-        if let Some(reason) = site.machine().obstacle(&self.name()) {
-            return Err(Obstacle::Missing(format!("beyond the emulator: {reason}")));
+        if let Some(reason) = site.machine().obstacle(&self.name(), self.engine) {
+            return Err(Obstacle::Missing(reason.to_owned()));
         }
         let directory = site.mounts.fresh_directory(self.filesystem)?;
         let files = site.cells.join(site.started.fetch_add(1, Ordering::Relaxed).to_string());

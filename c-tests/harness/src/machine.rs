@@ -125,9 +125,19 @@ impl Machine {
     }
 
     /// Why a cell cannot run there although others like it do.
-    pub(crate) fn obstacle(&self, cell: &str) -> Option<&str> {
-        let Self::Emulated { beyond, .. } = self else { return None };
+    pub(crate) fn obstacle(&self, cell: &str, engine: Engine) -> Option<&str> {
+        let Self::Emulated { beyond, .. } = self else {
+            let lacks_listener = self.only_runs() && engine == Engine::Notify && kernel() < Some((5, 14));
+            return lacks_listener.then_some("the engine notify takes Linux 5.14");
+        };
         let named = |beyond: &&Beyond| beyond.cells.iter().any(|part| cell.contains(part.as_str()));
         beyond.iter().find(named).map(|beyond| beyond.reason.as_str())
     }
+}
+
+/// The running kernel's two first numbers.
+fn kernel() -> Option<(u32, u32)> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
