@@ -21,6 +21,7 @@ packages_of() {
         -o Dir::State::Lists="$packages/lists" -o Dir::State::Status="$packages/status" -o Dir::Cache="$packages")
     if [ "$1" != own ]; then
         local uris uri
+        # shellcheck disable=SC2016 # apt's own
         uris=$(apt-get indextargets --format '$(REPO_URI)' | grep -E '/debian/?$' | sort -u | head -n 1)
         [ -n "$uris" ] || fail "no Debian mirror in this machine's apt sources"
         uri=${uris%/}

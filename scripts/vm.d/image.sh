@@ -31,24 +31,21 @@ vm_kernel() {
     fi
     image=$(echo "$root"/boot/vmlinuz-*)
     kernel=${image##*/vmlinuz-}
-    if [ ! -x "$busybox/bin/busybox" ]; then
-        packages_of own
-        packages_unpack "$busybox" "busybox-static:$debian"
-    fi
+    local own=$cache/busybox-amd64/bin/busybox architecture
+    for architecture in amd64 $debian; do
+        if [ ! -x "$cache/busybox-$architecture/bin/busybox" ]; then
+            packages_of own
+            packages_unpack "$cache/busybox-$architecture" "busybox-static:$architecture"
+        fi
+    done
     modules=$root/lib/modules/$kernel
     rm -rf "$work/initrd.d"
     mkdir -p "$work/initrd.d"/{bin,dev,proc,disk,modules}
     cp "$busybox/bin/busybox" "$work/initrd.d/bin"
     cp scripts/vm.d/init "$work/initrd.d/init"
-    if [ ! -s "$modules/modules.dep" ]; then
-        if [ ! -x "$cache/kmod/bin/kmod" ]; then
-            packages_of own
-            packages_unpack "$cache/kmod" kmod:amd64
-        fi
-        (exec -a depmod "$cache/kmod/bin/kmod" -b "$root" "$kernel")
-    fi
+    [ -s "$modules/modules.dep" ] || "$own" depmod -b "$root" "$kernel"
     vm_modules "$modules" virtio_pci virtio_blk crc32c_generic ext4 fuse overlay loop vfat nls_cp437 nls_ascii nls_iso8859-1 9p 9pnet_virtio
-    (cd "$work/initrd.d" && find . | cpio --quiet -o -H newc) >"$work/initrd"
+    (cd "$work/initrd.d" && find . | "$own" cpio -o -H newc 2>/dev/null) >"$work/initrd"
 }
 
 # vm_modules DIRECTORY NAME...: puts them and what they need into the initrd, in the order in which they can be loaded. What is
@@ -87,7 +84,9 @@ vm_programs() {
         local built=target/aarch64/$target/release
         command=$built/tmpshim library=$built/libtmpshim.so
         harness=$(vm_newest "$built/deps/matrix-")
-        [ -x "$command" ] && [ -n "$harness" ] || fail "no $command: run scripts/aarch64 build first"
+        if [ ! -x "$command" ] || [ -z "$harness" ]; then
+            fail "no $command or no harness for it: run scripts/aarch64 build first"
+        fi
         cargo test --quiet --release --locked --package tmpshim-harness --no-run
         builder=$(vm_newest "${CARGO_TARGET_DIR:-target}/$(uname -m)-unknown-linux-gnu/release/deps/matrix-")
         environment=(TMPSHIM_MACHINE="$machine-linux-gnu" RUSTC="$cache/rust/bin/rustc" CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc)

@@ -134,7 +134,7 @@ impl Cell {
 
         let ending = self.launch(site, &directory, &files)?;
         if ending.how == "timeout" {
-            let limit = self.time_limit();
+            let limit = self.time_limit(site);
             return Err(Obstacle::Broken(format!("still running after {limit} s\n{}", ending.output)));
         }
         if self.test.script.is_some() && ending.how == "exit 77" {
@@ -200,7 +200,7 @@ impl Cell {
         let (stdout, stderr) = sink.map_err(|error| Obstacle::Broken(format!("{}: {error}", output.display())))?;
 
         let mut command = Command::new(launcher);
-        command.arg(&report).arg(self.time_limit().to_string());
+        command.arg(&report).arg(self.time_limit(site).to_string());
         command.arg(self.test.user.map_or("-1".to_owned(), |user| user.to_string())).arg(errno.to_string());
         self.add_program(&mut command, site, directory)?;
         command.args(&self.test.args).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
@@ -223,8 +223,8 @@ impl Cell {
         })
     }
 
-    fn time_limit(&self) -> u32 {
-        self.test.time_limit + storm_seconds().unwrap_or(0)
+    fn time_limit(&self, site: &Site) -> u32 {
+        self.test.time_limit * site.machine().patience() + storm_seconds().unwrap_or(0)
     }
 
     /// What comes after the launcher's own arguments, and the environment that goes with it.

@@ -109,6 +109,11 @@ impl Machine {
         matches!(self, Self::Visited { .. })
     }
 
+    /// How many times longer a program may take there: each instruction is emulated.
+    pub(crate) fn patience(&self) -> u32 {
+        if matches!(self, Self::Own) { 1 } else { 10 }
+    }
+
     /// Whether such cells run there at all. Cross compilers have no musl and no i386; qemu-user has neither seccomp nor
     /// ptrace; and scripts are for a machine on which everything is installed.
     pub(crate) fn runs(&self, reach: Option<Reach>, engine: Engine) -> bool {
