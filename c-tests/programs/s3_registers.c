@@ -166,7 +166,7 @@ static void one_call(unsigned random)
 #endif
 
 static atomic_int working = THREADS;
-static atomic_long urgent;
+static atomic_long urgent, called;
 static pid_t tids[THREADS];
 
 static void on_urgent(int sig)
@@ -192,6 +192,7 @@ static void *call_often(void *number)
 #endif
     for (unsigned round = 0, left = ROUNDS; left > 0; round++) {
         one_call(own * 100 + round);
+        atomic_fetch_add(&called, 1);
         // Not before something has come in between.
         left -= atomic_load(&urgent) > 0 && (supervisor == 0 || getppid() != supervisor);
     }
@@ -222,7 +223,8 @@ int main(int argc, char **argv)
     pthread_t threads[THREADS];
     for (uintptr_t thread = 0; thread < THREADS; thread++)
         CHECK(pthread_create(&threads[thread], NULL, call_often, (void *)thread) == 0);
-    for (int round = 0; atomic_load(&working) > 0; round++) {
+    // From the first answer on: who is just being given memory for it ends with the supervisor (docs/limits.md).
+    for (int round = 0; atomic_load(&working) > 0; round += atomic_load(&called) > 0) {
         if (supervisor && round == 20 + getpid() % 37)
             CHECK(kill(supervisor, SIGKILL) == 0);
         for (int thread = 0; thread < THREADS; thread++)
