@@ -1,10 +1,12 @@
 // D6: 3,000 levels, with 64 descriptors and no path that reaches the lower ones, by exit and by signal on a stack of 64
-// kilobytes: neither descriptors nor stack may grow with the depth.
+// kilobytes, or the least that there may be (128 on AArch64): neither descriptors nor stack may grow with the depth.
 #include "victim.h"
 
+#include <limits.h>
 #include <pthread.h>
 
 #define LEVELS 3000
+#define STACK ((size_t)PTHREAD_STACK_MIN > 65536 ? (size_t)PTHREAD_STACK_MIN : 65536)
 
 static void dig(void)
 {
@@ -41,7 +43,7 @@ static void on_small_stack(const void *unused)
     pthread_t t;
     pthread_attr_t small;
     dig();
-    CHECK(pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, 65536) == 0);
+    CHECK(pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, STACK) == 0);
     CHECK(pthread_create(&t, &small, die, NULL) == 0);
     pthread_join(t, NULL);
 }

@@ -4,9 +4,14 @@
 // and small, still every flag with and without every other.
 #include "raw.h"
 
-// What a program sees by F_GETFL, without the bits that only a native O_TMPFILE leaves there. 0100000 is O_LARGEFILE,
-// which the kernel sets by itself on a 64-bit system.
-#define CARRIED (O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_NOATIME | O_ASYNC | O_PATH | 0100000)
+// O_LARGEFILE as the kernel has it, which sets it by itself on a 64-bit system; libc's is 0 there.
+#ifdef __aarch64__
+#define LARGE 0400000
+#else
+#define LARGE 0100000
+#endif
+// What a program sees by F_GETFL, without the bits that only a native O_TMPFILE leaves there.
+#define CARRIED (O_ACCMODE | O_APPEND | O_NONBLOCK | O_SYNC | O_DSYNC | O_NOATIME | O_ASYNC | O_PATH | LARGE)
 
 static const int bits[] = { O_CREAT,   O_EXCL,    O_TRUNC, O_APPEND, O_NONBLOCK,  O_DSYNC,
                             O_NOFOLLOW, O_NOATIME, O_PATH,  O_CLOEXEC, O_DIRECTORY, O_NOCTTY };

@@ -15,9 +15,11 @@ static void refuse(int creating)
 {
     struct sock_filter filter[] = {
         LOAD(nr),
+#ifdef SYS_open
         JUMP(BPF_JEQ, SYS_open, 0, 2),
         LOAD(args[1]),
         JUMP(BPF_JA, 2, 0, 0),
+#endif
         JUMP(BPF_JEQ, SYS_openat, 0, 4),
         LOAD(args[2]),
         JUMP(BPF_JSET, O_TMPFILE & ~O_DIRECTORY, 3, 0),

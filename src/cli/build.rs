@@ -20,19 +20,15 @@ fn main() {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }
     library("tmpshim-preload", "libtmpshim.so", root, &out.join("libtmpshim.so"), &target);
-    let parasite = out.join("parasite");
-    if target.starts_with("x86_64") {
-        library("tmpshim-parasite", "libtmpshim_parasite.so", root, &parasite, &target);
-    } else {
-        // Its assembler is for that machine only. Nothing can be mapped from an empty file, so there is no such engine.
-        fs::write(&parasite, []).unwrap_or_else(|error| panic!("{}: {error}", parasite.display()));
-    }
+    library("tmpshim-parasite", "libtmpshim_parasite.so", root, &out.join("parasite"), &target);
     legacy(&manifest, &out, &target);
 }
 
 /// Builds `package`, and copies the file that comes of it.
 fn library(package: &str, file: &str, root: &Path, to: &Path, target: &str) {
     let nested = to.with_file_name("library");
+    // Atomics as functions come with a constructor that wants the loader's symbols: the library has none but libc's.
+    let atomics = if target.starts_with("aarch64") { ",-outline-atomics" } else { "" };
     let status = Command::new(variable("CARGO"))
         .current_dir(root)
         .args(["build", "--release", "--locked", "--package", package, "--target", target, "--target-dir"])
@@ -43,7 +39,7 @@ fn library(package: &str, file: &str, root: &Path, to: &Path, target: &str) {
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("CLIPPY_ARGS")
         // A call is rarely shorter than what the compiler would put in its place to save space.
-        .env("RUSTFLAGS", "-C target-feature=-crt-static -C llvm-args=--inline-threshold=7")
+        .env("RUSTFLAGS", format!("-C target-feature=-crt-static{atomics} -C llvm-args=--inline-threshold=7"))
         .status()
         .expect("cargo can be started");
     assert!(status.success(), "{file} could not be built: see cargo's messages above");

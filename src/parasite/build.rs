@@ -11,7 +11,7 @@ fn main() {
         // An undefined symbol, the panic handler's above all, fails the link.
         "-Wl,-z,defs",
         // One flat image: where its addresses are known, all that the linker may have to fill in is filled in once.
-        "-Wl,-z,now,-z,relro,-z,noseparate-code",
+        "-Wl,-z,now,-z,relro,-z,noseparate-code,-z,max-page-size=4096",
         "-Wl,-Bsymbolic",
         "-Wl,--no-eh-frame-hdr",
         "-Wl,--build-id=none",

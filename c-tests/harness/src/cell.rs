@@ -15,11 +15,15 @@ use crate::Obstacle;
 use crate::compile::{Builds, Reach};
 use crate::engine::{Artefacts, Engine};
 use crate::janitor::Janitor;
+use crate::machine::Machine;
 use crate::mounts::{Filesystem, Mounts};
 use crate::table::{Control, Test};
 
 /// How long a name may stay in the directory once its last user has gone: FUSE releases are asynchronous.
 const RELEASE: Duration = Duration::from_secs(3);
+
+/// Beside the harness's own sources.
+const KILLER: &str = "../../killer/kill_at.c";
 
 /// What all cells share.
 pub(crate) struct Site {
@@ -43,6 +47,7 @@ impl Site {
             .map_err(|error| format!("no scratch directory: {error}"))?
             .keep();
         let janitor = Janitor::hire(&scratch)?;
+        let machine = Machine::from_environment(root)?;
         let below = |name: &str| {
             let path = scratch.join(name);
             fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -53,11 +58,15 @@ impl Site {
             cells: below("cells")?,
             artefacts: Artefacts::find(root),
             mounts: Mounts::new(below("mounts")?),
-            builds: Builds::new(below("programs")?, &root.join("c-tests")),
+            builds: Builds::new(below("programs")?, &root.join("c-tests"), machine),
             injector: crate::injector::Injector::of(root),
             started: AtomicU32::new(0),
             janitor,
         })
+    }
+
+    pub(crate) fn machine(&self) -> &Machine {
+        self.builds.machine()
     }
 
     /// Unmounts and removes everything.
@@ -82,16 +91,17 @@ struct Ending {
 }
 
 impl Cell {
-    /// Every combination the test lists, without those where the engine cannot see the program's calls, and only some of
-    /// those that a supervisor adds.
-    pub(crate) fn all_of(test: &Arc<Test>) -> Vec<Self> {
+    /// Every combination the test lists, without those where the engine cannot see the program's calls or that the machine
+    /// has not, and only some of those that a supervisor adds.
+    pub(crate) fn all_of(test: &Arc<Test>, machine: &Machine) -> Vec<Self> {
         let reaches: Vec<_> =
             if test.reach.is_empty() { vec![None] } else { test.reach.iter().copied().map(Some).collect() };
         let mut cells = Vec::new();
         for &reach in &reaches {
             for &engine in &test.engines {
                 for &filesystem in &test.filesystems {
-                    if engine.reaches(reach, filesystem) && test.wants(reach, engine, filesystem) {
+                    let is_there = machine.runs(reach, engine) && engine.reaches(reach, filesystem);
+                    if is_there && test.wants(reach, engine, filesystem) {
                         cells.push(Self { test: Arc::clone(test), reach, engine, filesystem });
                     }
                 }
@@ -108,6 +118,12 @@ impl Cell {
 
     /// Runs the cell. It passes if it is as the table says, which for a control can mean that it does not work.
     pub(crate) fn run(&self, site: &Site) -> Result<(), Obstacle> {
+        if site.machine().only_builds() {
+            return self.build(site);
+        }
+        if let Some(reason) = site.machine().obstacle(&self.name(), self.engine) {
+            return Err(Obstacle::Missing(reason.to_owned()));
+        }
         let directory = site.mounts.fresh_directory(self.filesystem)?;
         let files = site.cells.join(site.started.fetch_add(1, Ordering::Relaxed).to_string());
         let state = files.join("state");
@@ -118,7 +134,7 @@ impl Cell {
 
         let ending = self.launch(site, &directory, &files)?;
         if ending.how == "timeout" {
-            let limit = self.time_limit();
+            let limit = self.time_limit(site);
             return Err(Obstacle::Broken(format!("still running after {limit} s\n{}", ending.output)));
         }
         if self.test.script.is_some() && ending.how == "exit 77" {
@@ -152,6 +168,24 @@ impl Cell {
         }
     }
 
+    /// All that running it takes, and is built.
+    fn build(&self, site: &Site) -> Result<(), Obstacle> {
+        site.builds.tool("launch.c")?;
+        if self.engine == Engine::OldKernel {
+            site.builds.tool("old_kernel.c")?;
+        }
+        if self.test.injector {
+            site.injector.library(&site.builds)?;
+        }
+        if self.test.killer {
+            site.builds.tool(KILLER)?;
+        }
+        match (&self.test.program, self.reach) {
+            (Some(source), Some(reach)) => site.builds.program(Path::new(source), reach).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     fn launch(&self, site: &Site, directory: &Path, files: &Path) -> Result<Ending, Obstacle> {
         let (report, output) = (files.join("report"), files.join("output"));
         let errno = self.filesystem.denied_with().map_or(0, |name| match name {
@@ -161,12 +195,12 @@ impl Cell {
             "EINVAL" => 22,
             _ => 2,
         });
-        let launcher = site.builds.program(&site.builds.of_the_harness("launch.c"), Reach::Static)?;
+        let launcher = site.builds.tool("launch.c")?;
         let sink = File::create(&output).and_then(|file| Ok((file.try_clone()?, file)));
         let (stdout, stderr) = sink.map_err(|error| Obstacle::Broken(format!("{}: {error}", output.display())))?;
 
         let mut command = Command::new(launcher);
-        command.arg(&report).arg(self.time_limit().to_string());
+        command.arg(&report).arg(self.time_limit(site).to_string());
         command.arg(self.test.user.map_or("-1".to_owned(), |user| user.to_string())).arg(errno.to_string());
         self.add_program(&mut command, site, directory)?;
         command.args(&self.test.args).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
@@ -189,8 +223,8 @@ impl Cell {
         })
     }
 
-    fn time_limit(&self) -> u32 {
-        self.test.time_limit + storm_seconds().unwrap_or(0)
+    fn time_limit(&self, site: &Site) -> u32 {
+        self.test.time_limit * site.machine().patience() + storm_seconds().unwrap_or(0)
     }
 
     /// What comes after the launcher's own arguments, and the environment that goes with it.
@@ -214,11 +248,10 @@ impl Cell {
         let program = site.builds.program(Path::new(source), reach)?;
         let mut wrapped = self.engine.wrap(&site.artefacts, &site.builds)?;
         if self.test.injector {
-            wrapped.preload.push(site.injector.library()?);
+            wrapped.preload.push(site.injector.library(&site.builds)?);
         }
         if self.test.killer {
-            let source = site.root.join("c-tests/killer/kill_at.c");
-            command.env("KILL_AT", site.builds.program(&source, Reach::Static)?);
+            command.env("KILL_AT", site.builds.tool(KILLER)?);
         }
         // Not TMPSHIM_…: the library complains about such names where it does not know them.
         command.env("TESTED_COMMAND", &site.artefacts.command).env("TESTED_ENGINE", self.engine.name());

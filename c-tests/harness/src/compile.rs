@@ -7,6 +7,7 @@ use std::process::Command;
 use serde::Deserialize;
 
 use crate::Obstacle;
+use crate::machine::Machine;
 use crate::once::OnceByKey;
 
 /// How a program makes its system calls.
@@ -42,8 +43,9 @@ impl Reach {
         }
     }
 
-    fn compiler(self) -> Command {
-        let mut command = Command::new(if self == Self::Musl { "musl-gcc" } else { "gcc" });
+    /// `machine` is what stands before the compiler's name.
+    fn compiler(self, machine: &str) -> Command {
+        let mut command = Command::new(format!("{machine}{}", if self == Self::Musl { "musl-gcc" } else { "gcc" }));
         command.args(["-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"]);
         command.args(match self {
             Self::Fortify => ["-O2", "-D_FORTIFY_SOURCE=2"].as_slice(),
@@ -58,8 +60,8 @@ impl Reach {
     }
 
     /// What builds a program that is written in Go.
-    fn go_compiler(self) -> Command {
-        let mut command = go();
+    fn go_compiler(self, machine: &Machine) -> Command {
+        let mut command = go(machine);
         if self == Self::Cgo {
             // What makes a program that uses no C a dynamic one.
             command.arg("-ldflags=-linkmode=external");
@@ -70,30 +72,68 @@ impl Reach {
     }
 }
 
-fn go() -> Command {
+fn go(machine: &Machine) -> Command {
     let mut command = Command::new("go");
     command.env("CGO_ENABLED", "1").env("GOFLAGS", "").args(["build"]);
+    if let Some(architecture) = machine.go() {
+        command.env("GOARCH", architecture).env("CC", format!("{}gcc", machine.prefix()));
+    }
     command
 }
 
 /// Everything built so far.
 pub(crate) struct Builds {
+    machine: Machine,
     directory: PathBuf,
     sources: PathBuf,
     harness: PathBuf,
     done: OnceByKey<(PathBuf, Reach), PathBuf>,
+    tools: OnceByKey<PathBuf, PathBuf>,
     doors: OnceByKey<(), PathBuf>,
 }
 
 impl Builds {
-    pub(crate) fn new(directory: PathBuf, tests: &Path) -> Self {
-        let (sources, harness) = (tests.join("programs"), tests.join("harness/src"));
-        Self { directory, sources, harness, done: OnceByKey::default(), doors: OnceByKey::default() }
+    /// Builds into `scratch`, where the machine has no place of its own for that.
+    pub(crate) fn new(scratch: PathBuf, tests: &Path, machine: Machine) -> Self {
+        Self {
+            directory: machine.directory().map_or(scratch, Path::to_owned),
+            sources: tests.join("programs"),
+            harness: tests.join("harness/src"),
+            machine,
+            done: OnceByKey::default(),
+            tools: OnceByKey::default(),
+            doors: OnceByKey::default(),
+        }
     }
 
-    /// A source of the harness itself.
-    pub(crate) fn of_the_harness(&self, source: &str) -> PathBuf {
-        self.harness.join(source)
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Where what is built lies: made by `make`, or found where nothing is built.
+    pub(crate) fn made(
+        &self,
+        name: &str,
+        make: impl FnOnce(&Path) -> Result<(), Obstacle>,
+    ) -> Result<PathBuf, Obstacle> {
+        let output = self.directory.join(name);
+        if !self.machine.only_runs() {
+            make(&output)?;
+        } else if !output.exists() {
+            return Err(Obstacle::Missing(format!("{name} was not built")));
+        }
+        Ok(output)
+    }
+
+    /// A program of the harness itself, or of what is beside it: static, and for the machine that it runs on.
+    pub(crate) fn tool(&self, source: &str) -> Result<PathBuf, Obstacle> {
+        let source = self.harness.join(source);
+        self.tools.get(source.clone(), || {
+            let stem = source.file_stem().unwrap_or_default().to_string_lossy();
+            self.made(&stem, |output| {
+                run_to_end(Reach::Static.compiler(&self.machine.own_prefix()).arg("-o").arg(output).arg(&source))
+            })
+        })
     }
 
     /// The built program; a relative source is one of `c-tests/programs`.
@@ -104,20 +144,22 @@ impl Builds {
         let source = self.sources.join(source);
         self.done.get((source.clone(), reach), || {
             let stem = source.file_stem().unwrap_or_default().to_string_lossy();
-            let output = self.directory.join(format!("{stem}-{}", reach.name()));
-            let is_go = source.extension().is_some_and(|extension| extension == "go");
-            let mut command = if is_go { reach.go_compiler() } else { reach.compiler() };
-            command.arg("-o").arg(&output);
-            if is_go {
-                command.arg(self.sources.join("check.go"));
-            }
-            command.arg(&source);
-            if !is_go && matches!(reach, Reach::Go | Reach::Cgo) {
-                command.arg("-include").arg(self.harness.join("doors.h")).arg(self.doors()?);
-            }
-            run_to_end(&mut command)?;
-            Ok(output)
+            self.made(&format!("{stem}-{}", reach.name()), |output| self.build(&source, reach, output))
         })
+    }
+
+    fn build(&self, source: &Path, reach: Reach, output: &Path) -> Result<(), Obstacle> {
+        let is_go = source.extension().is_some_and(|extension| extension == "go");
+        let mut command = if is_go { reach.go_compiler(&self.machine) } else { reach.compiler(&self.machine.prefix()) };
+        command.arg("-o").arg(output);
+        if is_go {
+            command.arg(self.sources.join("check.go"));
+        }
+        command.arg(source);
+        if !is_go && matches!(reach, Reach::Go | Reach::Cgo) {
+            command.arg("-include").arg(self.harness.join("doors.h")).arg(self.doors()?);
+        }
+        run_to_end(&mut command)
     }
 
     /// Go, to be linked to a C program.
@@ -125,7 +167,7 @@ impl Builds {
         self.doors.get((), || {
             let archive = self.directory.join("doors.a");
             let source = self.harness.join("doors.go");
-            run_to_end(go().arg("-buildmode=c-archive").arg("-o").arg(&archive).arg(source))?;
+            run_to_end(go(&self.machine).arg("-buildmode=c-archive").arg("-o").arg(&archive).arg(source))?;
             Ok(archive)
         })
     }

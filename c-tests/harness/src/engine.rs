@@ -84,7 +84,7 @@ impl Engine {
     pub(crate) fn wrap(self, artefacts: &Artefacts, builds: &Builds) -> Result<Wrapped, Obstacle> {
         let mut before = Vec::new();
         if self == Self::OldKernel {
-            before.push(builds.program(&builds.of_the_harness("old_kernel.c"), Reach::Static)?.into_os_string());
+            before.push(builds.tool("old_kernel.c")?.into_os_string());
         }
         Ok(match self {
             Self::None => Wrapped::default(),

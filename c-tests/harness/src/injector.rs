@@ -5,7 +5,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::Obstacle;
-use crate::compile::run_to_end;
+use crate::compile::{Builds, run_to_end};
+
+const FILE: &str = "libtmpshim_injector.so";
 
 pub(crate) struct Injector {
     root: PathBuf,
@@ -17,18 +19,19 @@ impl Injector {
         Self { root: root.to_owned(), built: OnceLock::new() }
     }
 
-    pub(crate) fn library(&self) -> Result<PathBuf, Obstacle> {
-        self.built.get_or_init(|| self.build()).clone()
+    pub(crate) fn library(&self, builds: &Builds) -> Result<PathBuf, Obstacle> {
+        self.built.get_or_init(|| builds.made(FILE, |output| self.build(&builds.machine().target(), output))).clone()
     }
 
-    fn build(&self) -> Result<PathBuf, Obstacle> {
+    fn build(&self, target: &str, output: &Path) -> Result<(), Obstacle> {
         // The workspace's static flag would drop the cdylib, and the outer cargo holds the lock of its own directory.
-        let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
         let directory = self.root.join("target/injector");
         let mut cargo = Command::new(env!("CARGO"));
         cargo.current_dir(&self.root).env("RUSTFLAGS", "-C target-feature=-crt-static");
-        cargo.args(["build", "--release", "--quiet", "-p", "tmpshim-injector", "--target", &target, "--target-dir"]);
+        cargo.args(["build", "--release", "--quiet", "-p", "tmpshim-injector", "--target", target, "--target-dir"]);
         run_to_end(cargo.arg(&directory))?;
-        Ok(directory.join(target).join("release/libtmpshim_injector.so"))
+        let built = directory.join(target).join("release").join(FILE);
+        let copied = std::fs::copy(&built, output).map(drop);
+        copied.map_err(|error| Obstacle::Broken(format!("{} to {}: {error}", built.display(), output.display())))
     }
 }

@@ -5,18 +5,20 @@
 //! Mounting needs root; without it the cells say so and are ignored. `TMPSHIM_LIBRARY` and `TMPSHIM_BIN` name the files
 //! under test, by default those in `dist/`. With `CI=true` an ignored cell that `c-tests/matrix/skips.toml` does not list
 //! is a failure. `TMPSHIM_REPORT` names a file to which the programs that may print something write when they pass,
-//! `TMPSHIM_STORM_SECONDS` says for how long the storm of D5 lasts.
+//! `TMPSHIM_STORM_SECONDS` says for how long the storm of D5 lasts. `TMPSHIM_MACHINE`, `TMPSHIM_BUILD` and
+//! `TMPSHIM_PROGRAMS` are for [`machine`].
 
 mod cell;
 mod compile;
 mod engine;
 mod injector;
 mod janitor;
+mod machine;
 mod mounts;
 mod once;
 mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -35,7 +37,9 @@ pub(crate) enum Obstacle {
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // Programs that were built elsewhere bring the matrix with them.
+    let root = std::env::var_os("TMPSHIM_PROGRAMS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."), PathBuf::from);
     match run(&arguments, &root) {
         Ok(code) => code,
         Err(problem) => {
@@ -54,7 +58,7 @@ fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode, String> {
     let mut trials = Vec::new();
     for test in tests {
         let test = Arc::new(test);
-        for cell in Cell::all_of(&test) {
+        for cell in Cell::all_of(&test, site.machine()) {
             let (site, name) = (Arc::clone(&site), cell.name());
             let skips = skips.clone();
             trials.push(Trial::ignorable_test(name.clone(), move || match cell.run(&site) {

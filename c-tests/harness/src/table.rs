@@ -11,6 +11,10 @@ use crate::compile::Reach;
 use crate::engine::Engine;
 use crate::mounts::Filesystem;
 
+/// The two files that hold no tests: cells that may be skipped, and those that no emulator can run.
+const SKIPS: &str = "skips.toml";
+pub(crate) const EMULATED: &str = "emulated.toml";
+
 /// What a cell without any engine must show.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
@@ -128,7 +132,10 @@ pub(crate) fn read(root: &Path) -> Result<Vec<Test>, String> {
     let mut files = Vec::new();
     for entry in fs::read_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))? {
         let path = entry.map_err(|error| format!("{}: {error}", directory.display()))?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") && !path.ends_with("skips.toml") {
+        if path.extension().is_some_and(|extension| extension == "toml")
+            && !path.ends_with(SKIPS)
+            && !path.ends_with(EMULATED)
+        {
             files.push(path);
         }
     }
@@ -143,7 +150,7 @@ pub(crate) fn read(root: &Path) -> Result<Vec<Test>, String> {
     Ok(tests)
 }
 
-fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
+pub(crate) fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
@@ -173,7 +180,7 @@ struct Skip {
 
 impl Skips {
     pub(crate) fn read(root: &Path) -> Result<Self, String> {
-        let path = root.join("c-tests/matrix/skips.toml");
+        let path = root.join("c-tests/matrix").join(SKIPS);
         let allowed = parse::<SkipFile>(&path)?.skip.into_iter().map(|skip| skip.cells).collect();
         Ok(Self { strict: std::env::var_os("CI").is_some_and(|value| value == "true"), allowed })
     }

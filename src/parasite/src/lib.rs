@@ -7,8 +7,10 @@
 #![no_std]
 
 mod directory;
+#[cfg_attr(target_arch = "aarch64", path = "entry_aarch64.rs")]
 mod entry;
 mod link;
+#[cfg_attr(target_arch = "aarch64", path = "memory_aarch64.rs")]
 mod memory;
 mod open;
 mod records;

@@ -52,6 +52,7 @@ pub struct Numbers {
 
 impl Numbers {
     /// Whether a call of this number is ever stopped.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn has(&self, number: u32) -> bool {
         [self.openat, self.openat2, self.linkat, self.mkdirat, self.ptrace].contains(&number)
             || [self.open, self.mkdir].contains(&Some(number))
