@@ -16,9 +16,10 @@ for mount in $(below "$1"); do
     tries=0
     until umount "$mount" 2>/dev/null; do
         tries=$((tries + 1))
-        if [ "$tries" -ge 50 ]; then
+        if [ "$tries" -ge 300 ]; then
+            users=$(fuser --mount "$mount" 2>/dev/null)
             umount -l "$mount"
-            echo "matrix: $mount was still in use" >&2
+            echo "matrix: $mount was still in use by${users:- nobody who can be seen}" >&2
             status=1
             break
         fi

@@ -23,6 +23,8 @@ type Device = Vec<u8>;
 /// All of them, as they were when the sweep began.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
+    /// There are processes of which nothing was read.
+    is_cut: bool,
     /// Of this process's own namespace.
     own: Vec<Mount>,
     /// By the filesystem that the mount point lies in.
@@ -79,8 +81,9 @@ impl Mounts {
         let mut known = HashSet::new();
         let mut placed = HashSet::new();
         let mut unplaced = Vec::new();
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let processes = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let listed: Vec<_> = fs::read_dir("/proc").into_iter().flatten().collect();
+        mounts.is_cut = listed.iter().any(Result::is_err);
+        let processes = listed.iter().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         for process in std::iter::once(None).chain(processes.map(Some)) {
             let name = process.map_or_else(|| "self".to_owned(), |process| process.to_string());
             // By its text: to look at the root itself would ask its filesystem.
@@ -161,6 +164,9 @@ impl Mounts {
 
     /// What is mounted at or below `name` in a directory, for people.
     pub(crate) fn at_or_below(&self, around: &Around, name: &[u8]) -> Option<String> {
+        if self.is_cut {
+            return Some("/proc could not be listed whole, and anything may be mounted there".to_owned());
+        }
         // Names that programs make up are found nowhere else by chance.
         let passes = |mount: &&Placed| mount.path.split(|&byte| byte == b'/').any(|part| part == name);
         let placed = match around {
@@ -290,5 +296,7 @@ mod tests {
         assert_eq!(mounts.at_or_below(&root, b"no-such-name"), None);
         assert_eq!(mounts.at_or_below(&Around::Anywhere, b"no-such-name"), None);
         assert!(mounts.at_or_below(&Around::Anywhere, b"proc").is_some());
+        let cut = Mounts { is_cut: true, ..mounts };
+        assert!(cut.at_or_below(&Around::Names(HashMap::new()), b"no-such-name").is_some());
     }
 }
