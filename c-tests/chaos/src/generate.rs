@@ -173,7 +173,8 @@ impl Generator {
         }
         let wild = actor.is_loose || (self.wild && self.chance(12));
         let way = match self.rng.u32(0..10) {
-            0 | 1 if !actor.is_loose => Way::Vfork,
+            // Whether another thread has made something by then decides what becomes of what a vfork child makes.
+            0 | 1 if !actor.is_loose && !actor.has_threads() => Way::Vfork,
             2 | 3 => Way::Spawn,
             _ => Way::Fork,
         };

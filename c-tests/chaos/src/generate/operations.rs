@@ -110,8 +110,10 @@ impl Generator {
         let op = Op::Rename { from: self.spell_name(actor, &from), to: self.spell(actor, &to) };
         if self.works(actor, op) {
             actor.directories.retain(|directory| directory.path != to);
+            let was_tracked = actor.directories.iter().any(|one| one.path == from && one.is_tracked());
             actor.rename(&from, &to);
-            if self.chance(25) {
+            // Who is traced may have been away when its directory was looked at, and it is the program's from then on.
+            if self.chance(25) && !was_tracked {
                 let op = Op::Rename { from: self.spell_name(actor, &to), to: self.spell(actor, &from) };
                 if self.works(actor, op) {
                     actor.rename(&to, &from);
@@ -219,6 +221,8 @@ impl Generator {
             actor.plain.push(whole);
             for open in actor.files.iter_mut().filter(|open| open.file == file) {
                 open.is_published = true;
+                // Some servers only rename what is unlinked while it is open: no directory to be removed by rmdir.
+                open.directory.clone_from(&place);
             }
         }
     }
