@@ -100,6 +100,9 @@ int main(int argc, char **argv)
         GONE(count_names(".", "") == 1, "round %d", round);
     }
     CHECK(atomic_load(&shared->swaps) > 0);
+    // What could not be looked at in the middle of it is in a journal, which the next process finds (D5).
+    CHECK(exited(watch(play, NULL), 0));
+    scrub(shared->dir);
     scrub("canary");
     return 0;
 }

@@ -69,13 +69,17 @@ impl Start {
     fn open_path(&self, path: &CString, more: OFlags, root: Option<&OwnedFd>) -> Result<OwnedFd, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | more;
         let resolve = ResolveFlags::from_bits_retain(self.resolve);
-        match (&self.directory, root) {
+        let open = || match (&self.directory, root) {
             (None, None) => openat2(CWD, path, flags, Mode::empty(), resolve),
             (Some(from), None) => openat2(from, path, flags, Mode::empty(), resolve),
             (None, Some(root)) => openat2(root, path, flags, Mode::empty(), resolve | ResolveFlags::IN_ROOT),
             // Where a path that leads up, or through an absolute link, ends would depend on the root: refused (EXDEV).
             (Some(from), Some(_)) => openat2(from, path, flags, Mode::empty(), resolve | ResolveFlags::BENEATH),
-        }
+        };
+        // EAGAIN: something was renamed or mounted meanwhile, anywhere, and the kernel cannot tell whether ".." is safe. Left to
+        // the kernel, the program's own call may come through and meet what we stand in for.
+        let mut answers = std::iter::repeat_with(open).take(1000);
+        answers.find(|answer| !matches!(answer, Err(Errno::AGAIN))).unwrap_or(Err(Errno::AGAIN))
     }
 }
 

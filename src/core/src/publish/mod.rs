@@ -18,6 +18,7 @@ use crate::records::{Records, Ticket};
 use crate::sys;
 use crate::text::{PATH_MAX, Text, fd_path, split};
 use crate::tmpfile::mode::Rules;
+use crate::tmpfile::survey::Unlinked;
 use crate::tmpfile::{Means, Private, give_back};
 use crate::tracker::Entry;
 use core::ffi::{CStr, c_char};
@@ -122,8 +123,9 @@ fn publish_copy<D: Descriptor>(
     let hidden = Name::fresh(Kind::Publishing)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // It has its mode before it has its final name, and others are neither to open it before that (T4) nor to put something
-    // else in its place.
-    let private = Private::make(parent, means);
+    // else in its place. Not where the server only renames what is still open: that would stay in there.
+    let hides = means.survey.ask(parent.as_fd(), means.tracker) == Unlinked::Hides;
+    let private = if hides { None } else { Private::make(parent, means) };
     let place = private.as_ref().map_or(parent, |private| &private.directory);
     let ticket = means.announce(place.as_fd(), b"", &hidden, Entry::File { mode: None });
     if means.is_noted().is_err() {
