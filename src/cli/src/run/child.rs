@@ -172,7 +172,8 @@ impl Child {
         loop {
             let (pid, end) = match changed() {
                 Ok(Some(seen)) => seen,
-                Ok(None) | Err(Errno::INTR) => return Change::Quiet,
+                Ok(None) => return Change::Quiet,
+                Err(Errno::INTR) => continue,
                 Err(_) => return Change::Alone,
             };
             if let Some(end) = end.filter(|_| pid == self.pid && !self.is_ending) {

@@ -145,7 +145,7 @@ impl<'a> Sweeper<'a> {
         let mut told = 0;
         let kept = journal.each(|record| {
             told += 1;
-            if header.cleanup() == Cleanup::Off && record.entry == Entry::Directory {
+            if header.cleanup() == Cleanup::Off && record.entry == Entry::Directory && record.made.is_some() {
                 return if self.dry { Fate::Keep } else { Fate::Forget };
             }
             let Judgement { outcome, stays } = self.record(record, header);

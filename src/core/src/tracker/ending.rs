@@ -63,7 +63,7 @@ impl Tracker {
         }
         let cleanup = header.cleanup();
         let kept = journal.each(|record| {
-            if cleanup == Cleanup::Off && record.entry == Entry::Directory {
+            if cleanup == Cleanup::Off && record.entry == Entry::Directory && record.made.is_some() {
                 return Fate::Forget;
             }
             let outcome = cleaner.clean_dead(record, cleanup != Cleanup::Empty, header.created());
@@ -133,7 +133,8 @@ impl Tracker {
             let Some(was) = place.claim_any() else { continue };
             let record = place.record(was);
             let is_directory = record.entry == Entry::Directory;
-            if is_directory && cleanup == Cleanup::Off {
+            // One that was only announced may be ours alone, around a stand-in.
+            if is_directory && cleanup == Cleanup::Off && record.made.is_some() {
                 // Something may still go wrong before this process has ended.
                 place.put_back(was);
                 continue;
