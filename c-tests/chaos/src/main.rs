@@ -76,7 +76,7 @@ fn lead(arguments: &Arguments) -> Result<bool, String> {
         // By the clock, and short enough to be copied by hand.
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64 % 1_000_000_000)
     });
-    place::leave_the_mounts()?;
+    place::leave_the_namespaces()?;
     let scratch =
         tempfile::Builder::new().prefix("chaos.").tempdir().map_err(|error| format!("a directory: {error}"))?;
     let mounts = place::Mounts::make(scratch.path(), &cells)?;

@@ -19,12 +19,13 @@ pub(crate) struct Mounts {
     points: Vec<std::path::PathBuf>,
 }
 
-/// Enters a mount namespace of its own.
-pub(crate) fn leave_the_mounts() -> Result<(), String> {
-    // SAFETY: a new mount namespace changes nothing that memory safety rests on; no other thread is there yet.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }
+/// Enters namespaces of its own: what is mounted, and the shared memory of whoever is killed before it is marked for
+/// removal, goes with them.
+pub(crate) fn leave_the_namespaces() -> Result<(), String> {
+    // SAFETY: new namespaces change nothing that memory safety rests on; no other thread is there yet.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWIPC) }
         .and_then(|()| mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC))
-        .map_err(|error| format!("no mount namespace of its own: {error}; run it as root"))
+        .map_err(|error| format!("no namespaces of its own: {error}; run it as root"))
 }
 
 impl Mounts {

@@ -120,7 +120,6 @@ impl Tracker {
         // The journal stays open until all is removed, so that nobody else begins.
         let (is_last, _lock) = match Lease::from_word(page.lease.load(Ordering::Relaxed)) {
             Some(lease) if lease.is_last() => (true, None),
-            None if header.is_none() => (true, None),
             _ => {
                 let regained = header.and_then(|header| self.regain(page, header));
                 (regained.is_some(), regained)
