@@ -64,8 +64,10 @@ impl Own {
         cleanup: Cleanup,
         program: &[u8],
     ) -> Result<Option<Self>, Errno> {
-        if sys::lock(file.as_fd()).is_err() {
-            return Ok(None);
+        match sys::lock(file.as_fd()) {
+            Ok(()) => {}
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(error) => return Err(error),
         }
         let seen = fstat(file.as_fd())?;
         if seen.st_nlink == 0 {
