@@ -382,13 +382,15 @@ impl Run<'_> {
         if is_loose {
             self.model.cut_off(process);
         }
+        let recorded = self.model.records();
         let mut killed = BTreeSet::new();
         for (place, op) in ops.iter().enumerate() {
             let mut answer = Answer::default();
             match op {
                 Op::Start { child, way, files } => {
                     let new = self.model.start(process, *child, *way, files)?;
-                    self.list(new, *child, false)?;
+                    // A process that is forked while its parent cleans up finds what goes, too.
+                    self.list(new, *child, is_thread && is_loose)?;
                 }
                 Op::Exec { image, files } => {
                     self.model.execute(process, files)?;
@@ -415,6 +417,9 @@ impl Run<'_> {
                 answer.errno = ANY;
             }
             self.answers[list][place] = answer;
+        }
+        if is_loose && is_thread {
+            self.model.made_at_the_end(recorded);
         }
         Ok(())
     }
