@@ -7,6 +7,8 @@ use object::elf::{self, FileHeader64, Machine, ProgramHeader64, RelocationType};
 use object::pod;
 use object::read::elf::{FileHeader, ProgramHeader, Rela, SectionHeader};
 
+use super::memory;
+
 type Header = FileHeader64<LittleEndian>;
 type Segment = ProgramHeader64<LittleEndian>;
 
@@ -14,6 +16,9 @@ const ENDIAN: LittleEndian = LittleEndian;
 const PAGE: u64 = 4096;
 /// More would not be one of ours.
 const LONGEST: u64 = 1 << 20;
+
+/// How many of its last bytes tell that it is there.
+const LAST: usize = 64;
 
 /// Whose code this build runs, and its one kind of relocation that needs no names: where it lies and a number.
 #[cfg(target_arch = "x86_64")]
@@ -88,6 +93,15 @@ impl Image {
             bytes[offset..offset + 8].copy_from_slice(&base.wrapping_add(value).to_ne_bytes());
         }
         bytes
+    }
+
+    /// Whether it stands at `base` in the memory of a thread that has stopped, whole: it is written from its begin on, so
+    /// the last bytes tell.
+    pub(crate) fn is_in(&self, thread: u32, base: u64) -> bool {
+        let bytes = self.at(base);
+        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let start = end.saturating_sub(LAST);
+        memory::read(thread, base + start as u64, end - start).is_some_and(|there| there == bytes[start..end])
     }
 }
 

@@ -19,8 +19,11 @@ pub(crate) type Shared = Rc<RefCell<Space>>;
 /// What has been mapped into it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Space {
-    pub(crate) code: Option<u64>,
     pub(crate) stacks: Option<u64>,
+    /// Mapped and written behind the stacks: where the code is, they are.
+    pub(crate) code: Option<u64>,
+    /// It was copied, perhaps before the code was there: fork copies memory first and is heard of later.
+    pub(crate) is_doubtful: bool,
     /// The thread that is mapping.
     pub(crate) mapper: Option<u32>,
 }
@@ -28,17 +31,25 @@ pub(crate) struct Space {
 impl Space {
     /// What a copy of it has, as fork makes one.
     pub(crate) fn inherited(&self) -> Shared {
-        Rc::new(RefCell::new(Self { mapper: None, ..*self }))
+        let copied = self.code.map(|_| Self { is_doubtful: true, mapper: None, ..*self });
+        Rc::new(RefCell::new(copied.unwrap_or_default()))
+    }
+
+    /// Looks, once, whether a copied one has what it is said to have.
+    pub(crate) fn settle(&mut self, is_there: impl FnOnce(u64) -> bool) {
+        if std::mem::take(&mut self.is_doubtful) && !self.code.is_some_and(is_there) {
+            *self = Self::default();
+        }
     }
 
     /// What a thread finds that wants to go on an errand, if there are free stacks.
     pub(crate) fn room(&self, thread: u32, is_free: bool) -> Room {
-        match (self.code, self.stacks) {
+        match (self.stacks, self.code) {
             (Some(_), Some(_)) if is_free => Room::Ready,
             (Some(_), Some(_)) => Room::Busy,
             _ if self.mapper.is_some_and(|mapper| mapper != thread) => Room::Busy,
-            (Some(_), None) => Room::Without(Memory::Stacks),
-            (None, _) => Room::Without(Memory::Code),
+            (None, _) => Room::Without(Memory::Stacks),
+            (Some(_), None) => Room::Without(Memory::Code),
         }
     }
 }
@@ -96,13 +107,33 @@ mod tests {
     #[test]
     fn s2_one_thread_maps_and_the_others_wait() {
         let mut space = Space::default();
-        assert_eq!(space.room(1, true), Room::Without(Memory::Code));
+        assert_eq!(space.room(1, true), Room::Without(Memory::Stacks));
         space.mapper = Some(1);
-        assert_eq!((space.room(1, true), space.room(2, true)), (Room::Without(Memory::Code), Room::Busy));
-        space.code = Some(0x1000);
         assert_eq!((space.room(1, true), space.room(2, true)), (Room::Without(Memory::Stacks), Room::Busy));
-        assert_eq!(space.inherited().borrow().room(2, true), Room::Without(Memory::Stacks));
-        space.stacks = Some(0x2000);
+        space.stacks = Some(0x1000);
+        assert_eq!((space.room(1, true), space.room(2, true)), (Room::Without(Memory::Code), Room::Busy));
+        space.code = Some(0x2000);
         assert_eq!((space.room(2, true), space.room(2, false)), (Room::Ready, Room::Busy));
+    }
+
+    #[test]
+    fn s2_what_fork_has_copied_is_looked_at_before_it_is_used() {
+        // The copy may have been made before any of it: nothing tells, so it counts as nothing.
+        let half = Space { stacks: Some(0x1000), mapper: Some(1), ..Space::default() };
+        assert_eq!(*half.inherited().borrow(), Space::default());
+        let whole = Space { code: Some(0x2000), ..half };
+        for is_there in [true, false] {
+            let copy = whole.inherited();
+            let mut looked = Vec::new();
+            for _ in 0..2 {
+                copy.borrow_mut().settle(|code| {
+                    looked.push(code);
+                    is_there
+                });
+            }
+            assert_eq!(looked, [0x2000]);
+            let expected = if is_there { Space { mapper: None, ..whole } } else { Space::default() };
+            assert_eq!(*copy.borrow(), expected);
+        }
     }
 }

@@ -72,6 +72,7 @@ impl Tracer {
     /// What a thread has that is to go on an errand. If all, it has its stack then, with the frame on it.
     pub(super) fn room(&mut self, id: u32) -> Room {
         let Some(thread) = self.threads.get_mut(&id) else { return Room::Impossible };
+        thread.space.borrow_mut().settle(|code| self.image.is_in(id, code));
         let room = thread.space.borrow().room(id, self.stacks.has_free());
         if room != Room::Ready {
             return room;
@@ -93,7 +94,7 @@ impl Tracer {
                 }
                 // The program has unmapped it.
                 *thread.space.borrow_mut() = Space::default();
-                Room::Without(Memory::Code)
+                Room::Without(Memory::Stacks)
             }
         }
     }
@@ -138,8 +139,8 @@ impl Tracer {
                 true
             }
         };
-        if is_there && space.borrow().stacks.is_none() {
-            return Room::Without(Memory::Stacks);
+        if is_there && space.borrow().code.is_none() {
+            return Room::Without(Memory::Code);
         }
         space.borrow_mut().mapper = None;
         self.has_room = true;
