@@ -84,6 +84,8 @@ pub(crate) struct Expected {
     pub(crate) optional: BTreeSet<Id>,
     /// Whether all ended so that nothing at all may be left before a sweep.
     pub(crate) is_clean: bool,
+    /// Whether, now and then, only a sweep removes what must be gone.
+    pub(crate) may_be_late: bool,
 }
 
 impl Model {
@@ -323,11 +325,10 @@ impl Model {
 
     /// Nobody's working directory or root is removed, nor a directory in which a server keeps a name for an open file.
     fn must_be_idle(&self, id: Id) -> Result<(), Invalid> {
-        let uses = |state: &State| {
-            let from = state.from;
-            from.cwd == id || from.root == Some(id) || state.files.values().any(|open| open.directory == id)
-        };
-        if self.processes.iter().any(|state| state.end.is_none() && uses(state)) { Err(Invalid) } else { Ok(()) }
+        let stands_in = |state: &State| state.end.is_none() && (state.from.cwd == id || state.from.root == Some(id));
+        // Who was not waited for may not have come to its end.
+        let has_open = |state: &State| !state.waited && state.files.values().any(|open| open.directory == id);
+        if self.processes.iter().any(|state| stands_in(state) || has_open(state)) { Err(Invalid) } else { Ok(()) }
     }
 
     fn child(&self, parent: Process, list: List) -> Result<Process, Invalid> {

@@ -64,7 +64,7 @@ pub(crate) fn work(arguments: &Arguments, worker: u64, scratch: &Path, root: &Pa
         let seed = arguments.seed.unwrap_or(arguments.first.unwrap_or(0) + number);
         let program = generate::program(seed, cell.is_wild());
         match place.run(&program, cell).map_err(told)? {
-            Outcome::Fine => {}
+            Outcome::Fine | Outcome::Late(_) => {}
             Outcome::Invalid => return Err(format!("seed {seed}: the generator made what the model does not know")),
             Outcome::Different(differences) => {
                 fine = false;
