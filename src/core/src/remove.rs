@@ -21,8 +21,8 @@ use rustix::io::Errno;
 const RETAINED: usize = 8;
 /// Bytes of one directory listing: some 1,000 entries.
 const LISTING: usize = 32 * 1024;
-/// How often a directory in which something was removed is looked through again before it is given up: somebody may be
-/// filling it as fast as it is emptied.
+/// How often directories in which something was removed are looked through again before they are given up, all of a tree
+/// together: somebody may be filling them as fast as they are emptied, or a server renames what is open and unlinked.
 const PASSES: u32 = 64;
 
 /// What became of a directory.
@@ -86,6 +86,8 @@ pub struct Remover {
     stuck: Option<Stuck>,
     /// The last directory was not empty.
     was_full: bool,
+    /// How often the directories that are still there were looked through again.
+    passes: u32,
 }
 
 enum Step {
@@ -110,13 +112,14 @@ impl Remover {
             without_openat2: false,
             stuck: None,
             was_full: false,
+            passes: 0,
         })
     }
 
     /// Removes the directory `name` in `parent` if it is `made`, with its contents if `contents`.
     pub fn remove(&mut self, parent: BorrowedFd<'_>, name: &CStr, made: &Identity, contents: bool) -> Outcome {
         self.stuck = None;
-        let mut rounds = 0;
+        self.passes = 0;
         loop {
             match identity::at(parent, name) {
                 Ok(seen) if seen.identity.may_be(made) => return Outcome::Stuck(Stuck::Refused(Errno::NOSYS)),
@@ -128,7 +131,7 @@ impl Remover {
             }
             // An empty one is gone with this call, and a full one is not harmed. But where the last one was full, this one
             // most likely is, too.
-            let is_tried = rounds > 0 || !contents || !self.was_full;
+            let is_tried = self.passes > 0 || !contents || !self.was_full;
             if is_tried {
                 match crate::fd::unlinkat(parent, name, AtFlags::REMOVEDIR) {
                     Ok(()) => return Outcome::Removed,
@@ -141,12 +144,11 @@ impl Remover {
             if !contents {
                 return Outcome::NotEmpty;
             }
-            wait_for_releases(rounds);
-            rounds += 1;
+            self.wait_for_releases();
             let emptied = self.empty(parent, name, made);
             self.was_full &= emptied != Ok(false);
             match emptied {
-                Ok(more) if rounds < PASSES && (more || !is_tried) => {}
+                Ok(more) if self.passes < PASSES && (more || !is_tried) => self.passes += 1,
                 Ok(_) => return Outcome::Stuck(self.stuck.unwrap_or(Stuck::Refused(Errno::NOTEMPTY))),
                 Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
             }
@@ -216,11 +218,11 @@ impl Remover {
             // Its descriptor may have to be closed on the way down: what `..` leads back to is checked against this.
             match identity::of(child.as_fd()) {
                 Ok(seen) => (level.device, level.inode) = (seen.identity.device, seen.identity.inode),
-                Err(error) => return self.note(Stuck::Refused(error)),
+                Err(error) => return self.note(error),
             }
         }
         if self.put(*depth + 1, &level).is_none() {
-            return self.note(Stuck::Refused(Errno::NOMEM));
+            return self.note(Errno::NOMEM);
         }
         let _ = child.into_raw();
         if *depth >= RETAINED
@@ -254,27 +256,35 @@ impl Remover {
         let name = until_nul(&below.name).ok_or(Moved)?;
         match self.unlink(*depth - 1, above.fd, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {
+                self.passes -= below.passes;
                 if let Some(above) = self.level(*depth - 1) {
                     above.progress = true;
                 }
             }
-            Err(Errno::NOTEMPTY | Errno::EXIST) if below.progress && below.passes < PASSES => {
+            Err(Errno::NOTEMPTY | Errno::EXIST) if below.progress && self.passes < PASSES => {
                 // SAFETY: open, as above.
                 let _ = seek(unsafe { sys::borrow(below.fd) }, SeekFrom::Start(0));
-                wait_for_releases(below.passes);
+                self.wait_for_releases();
+                self.passes += 1;
                 if let Some(level) = self.level(*depth) {
                     level.again();
                 }
                 return Ok(());
             }
             // What stays in it was noted when it was skipped.
-            Err(Errno::NOTEMPTY | Errno::EXIST) => self.note(Stuck::Refused(Errno::NOTEMPTY)),
-            Err(Errno::BUSY) => self.note(Stuck::Mounted),
-            Err(error) => self.note(Stuck::Refused(error)),
+            Err(error) => self.note(error),
         }
         close(below.fd);
         *depth -= 1;
         Ok(())
+    }
+
+    /// A FUSE server may hear of a file's last close after its unlinking, and renames it until then (`.fuse_hidden…`): what
+    /// was emptied twice and is not empty gets a millisecond.
+    fn wait_for_releases(&self) {
+        if self.passes >= 2 {
+            sys::sleep_a_millisecond();
+        }
     }
 
     fn remove_entry(&mut self, depth: usize, entry: &Entry) -> Step {
@@ -290,17 +300,13 @@ impl Remover {
                 Err(Errno::PERM) if !directory && entry.kind == FileType::Unknown => directory = true,
                 Err(Errno::NOTDIR) if directory => directory = false,
                 Err(Errno::NOTEMPTY | Errno::EXIST) if directory => return self.descend(level.fd, entry.name()),
-                Err(Errno::BUSY) => {
-                    self.note(Stuck::Mounted);
-                    return Step::Skip;
-                }
                 Err(error) => {
-                    self.note(Stuck::Refused(error));
+                    self.note(error);
                     return Step::Skip;
                 }
             }
         }
-        self.note(Stuck::Refused(Errno::NOTEMPTY));
+        self.note(Errno::NOTEMPTY);
         Step::Skip
     }
 
@@ -329,12 +335,8 @@ impl Remover {
         match answer {
             Ok(child) => Step::Descend(child),
             Err(Errno::NOENT) => Step::Gone,
-            Err(Errno::XDEV) => {
-                self.note(Stuck::Mounted);
-                Step::Skip
-            }
             Err(error) => {
-                self.note(Stuck::Refused(error));
+                self.note(error);
                 Step::Skip
             }
         }
@@ -375,8 +377,14 @@ impl Remover {
         sys::chmod_open(child.as_fd(), 0o700)
     }
 
+    /// Only the first is kept. A mount point says EBUSY where it is to be removed, and EXDEV where it is to be opened.
     #[inline(never)]
-    fn note(&mut self, stuck: Stuck) {
+    fn note(&mut self, error: Errno) {
+        let stuck = match error {
+            Errno::BUSY | Errno::XDEV => Stuck::Mounted,
+            Errno::EXIST => Stuck::Refused(Errno::NOTEMPTY),
+            error => Stuck::Refused(error),
+        };
         self.stuck.get_or_insert(stuck);
     }
 
@@ -415,7 +423,7 @@ impl Remover {
             Ok(0) => None,
             Ok(length) => Some(length as u32),
             Err(error) => {
-                self.note(Stuck::Refused(error));
+                self.note(error);
                 None
             }
         }
@@ -501,14 +509,6 @@ impl Entry {
 fn parent_of(directory: BorrowedFd<'_>) -> Option<Fd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(directory, c"..", flags, Mode::empty()).ok()
-}
-
-/// A FUSE server may hear of a file's last close after its unlinking, and renames it until then (`.fuse_hidden…`): what was
-/// emptied twice and is not empty gets a millisecond.
-fn wait_for_releases(passes: u32) {
-    if passes >= 2 {
-        sys::sleep_a_millisecond();
-    }
 }
 
 /// Of a level, which may have been closed already.
