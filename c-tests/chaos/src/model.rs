@@ -45,6 +45,8 @@ struct State {
     from: From,
     umask: u32,
     files: BTreeMap<File, Open>,
+    /// Where it has had files open.
+    opened_in: BTreeSet<Id>,
     signals: BTreeMap<i32, u8>,
     /// Who keeps the record of what it makes: itself, or whose memory it has.
     maker: Process,
@@ -106,6 +108,7 @@ impl Model {
             from: From { cwd: ARENA, root: None },
             umask: 0o022,
             files: BTreeMap::new(),
+            opened_in: BTreeSet::new(),
             signals: BTreeMap::new(),
             maker: 0,
             holds: true,
@@ -139,6 +142,7 @@ impl Model {
             list,
             from: parent.from,
             umask: parent.umask,
+            opened_in: files.values().map(|open| open.directory).collect(),
             files,
             signals: signals.map(|(signal, how)| (*signal, *how)).collect(),
             maker: if way == Way::Vfork { parent.maker } else { new },
@@ -217,8 +221,8 @@ impl Model {
                 made
             }
             Op::Mkdir { mode, path, .. } => self.make_directory(process, path, masked(*mode), is_tracked(path)),
-            Op::Rmdir { path } => self.rmdir(from, path)?,
-            Op::Rename { from: old, to } => self.rename(from, old, to)?,
+            Op::Rmdir { path } => self.rmdir(process, path)?,
+            Op::Rename { from: old, to } => self.rename(process, old, to)?,
             Op::Create { path, mode, seed, length } => {
                 let bytes = (0..*length).map(|i| files::pattern(*seed, i)).collect();
                 self.world.add(from, path, Node::File { mode: masked(*mode), bytes, links: 0 }).map(drop)
@@ -306,29 +310,38 @@ impl Model {
         Ok(())
     }
 
-    fn rmdir(&mut self, from: From, path: &str) -> Result<Result<(), i32>, Invalid> {
+    fn rmdir(&mut self, process: Process, path: &str) -> Result<Result<(), i32>, Invalid> {
+        let from = self.processes[process].from;
         if let Ok(id) = self.world.directory(from, path) {
-            self.must_be_idle(id)?;
+            self.must_be_idle(process, id)?;
         }
         Ok(self.world.rmdir(from, path).map(drop))
     }
 
-    fn rename(&mut self, from: From, old: &str, new: &str) -> Result<Result<(), i32>, Invalid> {
+    fn rename(&mut self, process: Process, old: &str, new: &str) -> Result<Result<(), i32>, Invalid> {
+        let from = self.processes[process].from;
         if old == "." {
             return Err(Invalid);
         }
         if let Ok(id) = self.world.directory(from, new) {
-            self.must_be_idle(id)?;
+            self.must_be_idle(process, id)?;
         }
         Ok(self.world.rename(from, old, new).map(drop))
     }
 
-    /// Nobody's working directory or root is removed, nor a directory in which a server keeps a name for an open file.
-    fn must_be_idle(&self, id: Id) -> Result<(), Invalid> {
-        let stands_in = |state: &State| state.end.is_none() && (state.from.cwd == id || state.from.root == Some(id));
-        // Who was not waited for may not have come to its end.
-        let has_open = |state: &State| !state.waited && state.files.values().any(|open| open.directory == id);
-        if self.processes.iter().any(|state| stands_in(state) || has_open(state)) { Err(Invalid) } else { Ok(()) }
+    /// Nobody's working directory or root is removed, nor a directory in which a server keeps a name for an open file. What
+    /// another process has closed, or whether it has ended, is known once it was waited for.
+    fn must_be_idle(&self, process: Process, id: Id) -> Result<(), Invalid> {
+        let is_idle = self.processes.iter().enumerate().all(|(other, state)| {
+            let stands_in = state.end.is_none() && (state.from.cwd == id || state.from.root == Some(id));
+            let has_open = if other == process {
+                state.files.values().any(|open| open.directory == id)
+            } else {
+                !state.waited && state.opened_in.contains(&id)
+            };
+            !stands_in && !has_open
+        });
+        if is_idle { Ok(()) } else { Err(Invalid) }
     }
 
     fn child(&self, parent: Process, list: List) -> Result<Process, Invalid> {

@@ -109,6 +109,7 @@ impl Model {
         self.world.nodes.push(Node::File { mode: mode & !state.umask, bytes: vec![], links: 0 });
         let open = Open { node, directory, offset: 0, flags, was_published: false, was_handed_over: false };
         self.processes[process].files.insert(file, open);
+        self.processes[process].opened_in.insert(directory);
         Ok(())
     }
 
