@@ -17,7 +17,8 @@ pub(super) struct Open {
     pub(super) directory: Id,
     offset: u64,
     flags: i32,
-    was_published: bool,
+    /// How many names it was given.
+    names: u32,
     /// This image did not open it.
     pub(super) was_handed_over: bool,
 }
@@ -107,7 +108,7 @@ impl Model {
         }
         let node = self.world.nodes.len();
         self.world.nodes.push(Node::File { mode: mode & !state.umask, bytes: vec![], links: 0 });
-        let open = Open { node, directory, offset: 0, flags, was_published: false, was_handed_over: false };
+        let open = Open { node, directory, offset: 0, flags, names: 0, was_handed_over: false };
         self.processes[process].files.insert(file, open);
         self.processes[process].opened_in.insert(directory);
         Ok(())
@@ -133,12 +134,18 @@ impl Model {
         if !self.world.is_attached(directory) || open.flags & O_EXCL != 0 {
             return Ok(Err(ENOENT));
         }
-        // A file whose names are all gone again is an ordinary deleted one, which FUSE servers keep a name for.
-        if open.was_published && matches!(self.world.nodes[open.node], Node::File { links: 0, .. }) {
+        // A file whose names are all gone again is an ordinary deleted one, which FUSE servers keep a name for. To them each
+        // name is a file of its own, so there the first one counts.
+        let links = match self.world.nodes[open.node] {
+            Node::File { links, .. } => links,
+            _ => 0,
+        };
+        let is_deleted = if self.rules.hides { links < open.names } else { links == 0 };
+        if open.names > 0 && is_deleted {
             return Err(Invalid);
         }
         self.world.attach(directory, name, open.node);
-        self.processes[process].files.get_mut(&file).ok_or(Invalid)?.was_published = true;
+        self.processes[process].files.get_mut(&file).ok_or(Invalid)?.names += 1;
         Ok(Ok(()))
     }
 
