@@ -396,7 +396,6 @@ impl Run<'_> {
         if is_loose {
             self.model.cut_off(process);
         }
-        let recorded = self.model.records();
         let mut killed = BTreeSet::new();
         for (place, op) in ops.iter().enumerate() {
             let mut answer = Answer::default();
@@ -431,9 +430,6 @@ impl Run<'_> {
                 answer.errno = ANY;
             }
             self.answers[list][place] = answer;
-        }
-        if is_loose && is_thread {
-            self.model.made_at_the_end(recorded);
         }
         Ok(())
     }

@@ -53,6 +53,18 @@ pub enum Stuck {
     Refused(Errno),
 }
 
+impl Stuck {
+    /// A mount point says EBUSY where it is to be removed, and EXDEV where it is to be opened.
+    #[inline(never)]
+    fn by(error: Errno) -> Self {
+        match error {
+            Errno::BUSY | Errno::XDEV => Self::Mounted,
+            Errno::EXIST => Self::Refused(Errno::NOTEMPTY),
+            error => Self::Refused(error),
+        }
+    }
+}
+
 /// Where the removal of one directory stands, at one level of the tree.
 #[derive(Clone, Copy)]
 struct Level {
@@ -137,8 +149,7 @@ impl Remover {
                     Ok(()) => return Outcome::Removed,
                     Err(Errno::NOTEMPTY | Errno::EXIST) => self.was_full = true,
                     Err(Errno::NOENT) => return Outcome::NotThere,
-                    Err(Errno::BUSY) => return Outcome::Stuck(Stuck::Mounted),
-                    Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
+                    Err(error) => return Outcome::Stuck(Stuck::by(error)),
                 }
             }
             if !contents {
@@ -150,6 +161,7 @@ impl Remover {
             match emptied {
                 Ok(more) if self.passes < PASSES && (more || !is_tried) => self.passes += 1,
                 Ok(_) => return Outcome::Stuck(self.stuck.unwrap_or(Stuck::Refused(Errno::NOTEMPTY))),
+                // It itself is no mount point: that was looked at. What says so of one is tried again.
                 Err(error) => return Outcome::Stuck(Stuck::Refused(error)),
             }
         }
@@ -377,15 +389,10 @@ impl Remover {
         sys::chmod_open(child.as_fd(), 0o700)
     }
 
-    /// Only the first is kept. A mount point says EBUSY where it is to be removed, and EXDEV where it is to be opened.
+    /// Only the first is kept.
     #[inline(never)]
     fn note(&mut self, error: Errno) {
-        let stuck = match error {
-            Errno::BUSY | Errno::XDEV => Stuck::Mounted,
-            Errno::EXIST => Stuck::Refused(Errno::NOTEMPTY),
-            error => Stuck::Refused(error),
-        };
-        self.stuck.get_or_insert(stuck);
+        self.stuck.get_or_insert(Stuck::by(error));
     }
 
     /// The next entry at this level, `.` and `..` left out; nothing at the end.

@@ -433,6 +433,7 @@ pub fn sleep_a_millisecond() {
 }
 
 /// Wakes everybody that waits on `word`.
+#[inline(never)]
 pub fn wake_all(word: &core::sync::atomic::AtomicU32) {
     let _ = call!(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE as isize, i32::MAX as isize);
 }

@@ -191,6 +191,13 @@ impl Tracker {
         } else {
             None
         }?;
+        // Nobody would remove it: whoever ends the process has looked at the places, or does not wait long. So it is held up,
+        // but not for ever, for that one may wait for this thread, or be it.
+        if page.is_ending.load(Ordering::SeqCst) != 0 {
+            place.release();
+            sys::wait_while(&page.is_ending, 1);
+            return None;
+        }
         if entry != Entry::Directory {
             page.has_files.store(1, Ordering::Relaxed);
         }

@@ -42,19 +42,6 @@ impl Model {
         self.records.push(Record { maker, path, node, may_stay });
     }
 
-    /// How many directories were put on record so far.
-    pub(crate) fn records(&self) -> usize {
-        self.records.len()
-    }
-
-    /// What was recorded from there on was made by a thread that nobody waits for: a process that cleans up itself may have
-    /// gone through its list before.
-    pub(crate) fn made_at_the_end(&mut self, from: usize) {
-        for record in self.records.iter_mut().skip(from).filter(|_| self.rules.at_once) {
-            record.may_stay = true;
-        }
-    }
-
     /// Whether the process and all that it started have been waited for.
     pub(super) fn has_ended(&self, process: Process) -> bool {
         self.processes[process].waited && self.children(process).all(|child| self.has_ended(child))

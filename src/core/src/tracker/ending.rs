@@ -112,6 +112,7 @@ impl Tracker {
     /// What this process made itself.
     fn end(&self, page: &Page, cleanup: Cleanup, ending: Ending) {
         let header = page.journal();
+        page.is_ending.swap(1, Ordering::SeqCst);
         // Both are said before the lock is given up: who is the last one may go by them from then on.
         let is_held = ending == Ending::Orderly && page.has_directories() && note_children(header);
         if let Some(header) = header {
@@ -127,8 +128,15 @@ impl Tracker {
         };
         let mut cleaner = Cleaner::default();
         let mut kept = 0;
+        // For another thread's file to be made, which only then can be removed. Not for ever: what is just being made may be
+        // this very thread's, in the middle of which a signal handler runs.
+        let mut patience = 20;
         // The newest first: its path may lead through an older one.
         for place in page.places() {
+            while patience > 0 && place.is_in_hand() {
+                patience -= 1;
+                sys::sleep_a_millisecond();
+            }
             let Some(was) = place.claim_any() else { continue };
             let record = place.record(was);
             let is_directory = record.entry == Entry::Directory;

@@ -30,6 +30,8 @@ pub(super) struct Page {
     /// The thread that is moving in.
     pub(super) mover: AtomicU32,
     pub(super) cleaning: AtomicU32,
+    /// The last clean-up has begun.
+    pub(super) is_ending: AtomicU32,
     /// The journal is another process's to clean by now.
     pub(super) given_up: AtomicU32,
     /// The upper end of the stack that a clean-up runs on.

@@ -202,6 +202,11 @@ impl<'a> Place<'a> {
         None
     }
 
+    /// Whether somebody is about to make what it says, or has it for a moment.
+    pub(super) fn is_in_hand(&self) -> bool {
+        !matches!(self.state().load(Ordering::Acquire), FREE | LIVE)
+    }
+
     pub(super) fn claim_any(&self) -> Option<u32> {
         self.claim(LIVE).or_else(|| self.claim(INTENT))
     }
