@@ -32,6 +32,8 @@ pub(crate) struct Custody {
     has_kept: AtomicBool,
     over: AtomicBool,
     cleans: AtomicBool,
+    /// A directory could not be removed, and may go later.
+    is_left: AtomicBool,
 }
 
 /// Something that a program has announced by itself, out of its own memory, which may say anything: what is removed for
@@ -106,6 +108,7 @@ impl Custody {
             has_kept: AtomicBool::new(false),
             over: AtomicBool::new(false),
             cleans: AtomicBool::new(true),
+            is_left: AtomicBool::new(false),
         }))
     }
 
@@ -210,6 +213,11 @@ impl Custody {
         self.cleans.load(Ordering::Acquire)
     }
 
+    /// A directory could not be removed: the journal has to stay.
+    pub(crate) fn leave_to_a_sweep(&self) {
+        self.is_left.store(true, Ordering::Release);
+    }
+
     /// The family is gone, and nobody is at work for it any more: removes what is left, directories only if `cleanup` says
     /// so. `watching` is what [`Self::start`] gave.
     pub(crate) fn end(&self, cleanup: Cleanup, watching: std::thread::JoinHandle<()>) {
@@ -218,6 +226,9 @@ impl Custody {
         self.makers.wake();
         // It catches up once more, for all that have died by now.
         let _ = watching.join();
+        if self.is_left.load(Ordering::Acquire) {
+            return self.tracker.reclaim_files(u32::MAX);
+        }
         // Directories were seen to.
         self.tracker.clean_up(Cleanup::Off, Ending::Signal, false);
     }
