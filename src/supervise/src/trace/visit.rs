@@ -13,7 +13,7 @@ use super::signals::Traveller;
 use super::space::{self, Shared, Space};
 use super::tracer::Tracer;
 use super::{frame, memory, ptrace};
-use crate::custody::Claim;
+use crate::custody::{Claim, Custody};
 use crate::target::{Target, path};
 
 /// A call that we have to do with, and what its thread gets back.
@@ -41,7 +41,18 @@ pub(super) struct Announced {
 
 impl Visit {
     pub(super) fn new(work: Work, registers: Native) -> Self {
-        Self { work, registers, native: None, mask: None, user: None, is_torn: false, stack: None, tickets: Vec::new() }
+        let (mask, user, stack) = (None, None, None);
+        Self { work, registers, native: None, mask, user, is_torn: false, stack, tickets: Vec::new() }
+    }
+
+    /// A file that is to keep its name may be in use, even if nobody has said what it is: it goes at the end.
+    pub(super) fn leave_kept(&mut self, custody: &Custody) {
+        let is_kept = |announced: &mut Announced| matches!(announced.entry, Entry::File { mode: Some(_) });
+        for Announced { ticket, claim, .. } in self.tickets.extract_if(.., is_kept) {
+            if let Some(ticket) = ticket {
+                custody.leave(ticket, claim);
+            }
+        }
     }
 
     /// Puts on the mask that its thread has on the way, once.
@@ -197,6 +208,7 @@ impl Tracer {
                 ticket.abandon();
             }
         }
+        visit.leave_kept(&custody);
         self.forget_visit(id);
         self.go_on(id, 0)?;
         if let Some(line) = line {
