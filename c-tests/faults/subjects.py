@@ -13,6 +13,7 @@ class Subject:
         self.site, self.scenario, self.role = site, scenario, scenario["role"]
         self.name = scenario.get("name", self.role)
         self.reference = None
+        self.tool = site.fail_at
 
     def options(self):
         always = self.scenario.get("always", {}).items()
@@ -31,9 +32,13 @@ class Subject:
         """Whether a call that was listed is one of ours."""
         return True
 
+    def role_of(self, call):
+        """Who makes a call, for what is written down as a change."""
+        return self.role
+
     def judge(self, run, call, error):
         """What is wrong with a run in which this call failed so; nothing, if all is as it must be."""
-        fault, changes = (self.role, call.name, error), self.site.changes
+        fault, changes = (self.role, call, error), self.site.changes
         if run.end != self.reference.end and not changes.allow_end(*fault, run.end):
             return f"ends with {run.end}, not {self.reference.end}: {run.lines} {run.complaints}"
         if run.complaints:
@@ -64,10 +69,10 @@ class Sweep(Subject):
         said = "".join(run.lines) + run.complaints
         # 127: libc's own start has failed.
         could_not = run.end in ("exit 1", "exit 127")
-        if run.end != "exit 0" and not could_not and not self.site.changes.allow_end(self.role, call.name, error, run.end):
+        if run.end != "exit 0" and not could_not and not self.site.changes.allow_end(self.role, call, error, run.end):
             return f"ends with {run.end}: {said}"
         left = self.site.ground.left()
-        if run.end == "exit 0" and left and not self.site.changes.allow_left(self.role, call.name, error, left):
+        if run.end == "exit 0" and left and not self.site.changes.allow_left(self.role, call, error, left):
             return f"says that all is done: {said}; left: {left}"
         if could_not and not said:
             return "fails without a word"
@@ -99,10 +104,35 @@ class Run(Subject):
         if run.end != "exit 0" or run.lines[-1:] != ["ends"]:
             return f"ends with {run.end}: {said}"
         for line in run.lines[:-1]:
-            step, answer = line.split(" ", 1)
-            if answer not in {"ok", error} | self.NATIVE and (call.name, line) != ("fchmod", "mode 600"):
+            answer = line.split(" ", 1)[1]
+            is_plain = answer in {"ok", error} | self.NATIVE or (call.name, line) == ("fchmod", "mode 600")
+            if not is_plain and not self.site.changes.allow_line(self.role_of(call), call, error, line):
                 return f"the program has seen {said}"
         return None
 
 
-KINDS = {"library": Subject, "sweep": Sweep, "run": Run}
+class TracedRun(Run):
+    """The same with a tracer: its calls, and those of its parasite in the program's thread. What it says in the program's name
+    is the answer of its own calls' or the kernel's; a thread that is dead has had an end."""
+
+    def __init__(self, site, scenario):
+        super().__init__(site, scenario)
+        self.tool = site.fail_from_outside
+
+    def environment(self):
+        return super().environment() | self.scenario.get("environment", {})
+
+    def is_ours(self, call):
+        return call.owner == "parasite" or super().is_ours(call)
+
+    def role_of(self, call):
+        return "parasite" if call.owner == "parasite" else "tracer"
+
+    def judge(self, run, call, error):
+        if (call.name, error, run.end) == ("ptrace", "ESRCH", "signal 9"):
+            has_gone_on = run.complaints or run.lines != self.reference.lines[:len(run.lines)]
+            return f"the program has seen {run.lines} {run.complaints}" if has_gone_on else None
+        return super().judge(run, call, error)
+
+
+KINDS = {"library": Subject, "sweep": Sweep, "run": Run, "traced run": TracedRun}
