@@ -86,20 +86,33 @@ class Run(Subject):
     # What the kernel says to its calls: of a file without a name, of a filter whose supervisor is gone.
     NATIVE = {"EOPNOTSUPP", "ENOENT", "ENOSYS"}
 
+    def options(self):
+        return [] if self.is_from_start() else super().options()
+
+    def is_from_start(self):
+        """Whether it is about what is done before the program begins, and by the front."""
+        return self.scenario.get("from_start", False)
+
     def command(self):
-        options = ["--engine", self.scenario["engine"], "--track", "*/tracked.*"]
+        options = ["--engine", self.scenario["engine"], "--track", "*/tracked.*", "--state-dir", self.site.ground.state]
         return [self.site.tmpshim, "run", *options, "--", self.site.static_victim, "whole"]
 
     def environment(self):
-        return self.site.environment
+        # Who has a state directory in the environment may be of the family, for a sweep: the injector must not.
+        return {name: value for name, value in self.site.environment.items() if name != "TMPSHIM_STATE_DIR"}
 
     def is_ours(self, call):
-        # The front, process 1, only waits for news.
-        return call.owner == "tmpshim" and call.process != 1 and call.name not in self.scenario["without"]
+        # While the program runs, the front, process 1, only waits for news.
+        is_meant = call.process != 1 or self.is_from_start()
+        return call.owner == "tmpshim" and is_meant and call.name not in self.scenario["without"]
 
     def judge(self, run, call, error):
         said = f"{run.lines} {run.complaints}"
-        if not run.lines and re.fullmatch("exit 12[567]", run.end) and run.complaints.startswith("tmpshim"):
+        is_said = re.search("^tmpshim: ", run.complaints, re.MULTILINE)
+        # 127: libc's own start has failed.
+        if not run.lines and re.fullmatch("exit 12[567]", run.end) and (is_said or run.end == "exit 127" and run.complaints):
+            return None
+        if self.is_from_start() and self.site.changes.allow_end("start", call, error, run.end):
             return None
         if run.end != "exit 0" or run.lines[-1:] != ["ends"]:
             return f"ends with {run.end}: {said}"
