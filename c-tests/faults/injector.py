@@ -1,4 +1,4 @@
-"""An injector (fail_at.c, fail_outside.c) at work: orders in, what became of them out."""
+"""An injector (fail_at.c, fail_from_outside.c) at work: orders in, what became of them out."""
 
 import subprocess
 from dataclasses import dataclass, field
