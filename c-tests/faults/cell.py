@@ -9,6 +9,7 @@ In the environment: FAULTS_ONLY=TEXT: only scenarios with this in their names; F
 which otherwise only a share is tried.
 """
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -92,7 +93,8 @@ def try_one(site, subject, injector, call, error):
     for _ in range(3):
         subject.before()
         run = injector.fail(call, error)
-        if run.failed:
+        if run.failed is not None:
+            call = dataclasses.replace(call, path=run.failed)
             break
         site.ground.clear()
     else:

@@ -10,8 +10,8 @@ class Changes:
 
     def _of(self, role, call, error):
         for number, entry in enumerate(self.entries):
-            is_meant = call.name in entry["calls"] and error in entry.get("errnos", [error]) and role in entry.get("roles", [role])
-            if is_meant and re.fullmatch(entry.get("path", ".*"), call.path):
+            is_fault = call.name in entry["calls"] and error in entry.get("errnos", [error])
+            if is_fault and role in entry.get("roles", [role]) and re.fullmatch(entry.get("path", ".*"), call.path):
                 yield number, entry
 
     def allow_lines(self, role, call, error, lines, reference):

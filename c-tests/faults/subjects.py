@@ -125,8 +125,8 @@ class Run(Subject):
 
 
 class TracedRun(Run):
-    """The same with a tracer: its calls, and those of its parasite in the program's thread. What it says in the program's name
-    is the answer of its own calls' or the kernel's; a thread that is dead has had an end."""
+    """The same with a tracer: its calls, and those of its parasite in the program's thread. Of a thread that is killed
+    meanwhile (ESRCH) the program has ended."""
 
     def __init__(self, site, scenario):
         super().__init__(site, scenario)
@@ -136,7 +136,8 @@ class TracedRun(Run):
         return super().environment() | self.scenario.get("environment", {})
 
     def is_ours(self, call):
-        return call.owner == "parasite" or super().is_ours(call)
+        is_parasites = call.owner == "parasite" and call.name not in self.scenario["without"]
+        return is_parasites or super().is_ours(call)
 
     def role_of(self, call):
         return "parasite" if call.owner == "parasite" else "tracer"
