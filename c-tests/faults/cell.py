@@ -115,7 +115,7 @@ def try_all(site, subject, tally):
     site.sweep()
     site.ground.clear()
     ours = filter(subject.is_ours, subject.reference.calls)
-    pairs = [(call, error) for call in ours for error in calls.errnos_of(call.number)]
+    pairs = [(call, error) for call in ours for error in subject.errnos_of(call)]
     for call, error in pairs[::1 if ALL else subject.scenario.get("share", 1)]:
         wrong = try_one(site, subject, injector, call, error)
         if wrong == "missed":

@@ -5,6 +5,7 @@
 //     of ours is. What a tracer makes it do lies above; that process is called "parasite" in lists, and so it is for mmap, which
 //     a tracer lets it make in the place of its own call.
 //   - A parasite's questions to its tracer are not reported, since of two answers the kernel takes one.
+//   - Waking by futex(2) is not reported: it does not fail.
 //   - ptrace(2) says ESRCH of nobody but the dead: the thread that it was about is killed first.
 //   - close(2) that fails is not made; so it is better left out.
 //
@@ -14,6 +15,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
@@ -72,6 +74,8 @@ static int report_calls(void)
         LOAD(nr), UNLESS(SYS_mmap, 1), REPORT,
         UNLESS(SYS_close, 5), LOAD(args[0]), IF(BEGIN, 2), IF(END, 1), UNLESS(AGAIN, 1), REPORT,
         LOAD_HIGH(instruction_pointer), UNLESS(0, 1), ALLOW,
+        LOAD(nr), UNLESS(SYS_futex, 4),
+        LOAD(args[1]), BPF_STMT(BPF_ALU | BPF_AND | BPF_K, FUTEX_CMD_MASK), UNLESS(FUTEX_WAKE, 1), ALLOW,
         LOAD(nr), UNLESS(SYS_openat, 3), LOAD(args[0]), UNLESS(QUESTION, 1), ALLOW,
         REPORT,
     };

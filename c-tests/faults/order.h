@@ -19,7 +19,6 @@
 #define ORDER_H
 
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,9 +187,6 @@ static int fault_for(pid_t pid, const char *owner, int process, long call, const
         is_over &= !order.ever;
         return 0;
     }
-    // Waking does not fail.
-    if (call == SYS_futex && ((int)arguments[1] & FUTEX_CMD_MASK) == FUTEX_WAKE)
-        return 0;
     if (!is_begun || is_over || call < 0 || call >= CALL_NUMBERS || process >= PROCESSES)
         return 0;
     for (int i = 0; i < rule_count; i++)

@@ -32,6 +32,11 @@ class Subject:
         """Whether a call that was listed is one of ours."""
         return True
 
+    def errnos_of(self, call):
+        """What a call is to fail with, by name."""
+        only = self.scenario.get("only", {}).get(call.name)
+        return [name for name in calls.errnos_of(call.number) if only is None or name in only.split()]
+
     def role_of(self, call):
         """Who makes a call, for what is written down as a change."""
         return self.role
