@@ -9,6 +9,7 @@ In the environment: FAULTS_ONLY=TEXT: only scenarios with this in their names; F
 which otherwise only a share is tried.
 """
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -47,7 +48,8 @@ class Site:
         if filesystem == "tmpfs":
             # It stands for a filesystem where an unlinked file is really gone.
             self.environment["TMPSHIM_TMPFILE"] = "always"
-        self.tool = self._build("fail_at", "fail_at.c", "-static")
+        self.fail_at = self._build("fail_at", "fail_at.c", "-static")
+        self.fail_from_outside = self._build("fail_from_outside", "fail_from_outside.c", "-static")
         self.victim = self._build("victim", "victim.c")
         self.static_victim = self._build("victim-static", "victim.c", "-static")
 
@@ -65,7 +67,7 @@ class Site:
         if self.ground.left():
             swept = self.sweep()
             deadline = time.monotonic() + self.patience
-            while (left := self.ground.left()) and not (allowed := self.changes.allow_left(role, call.name, error, left)):
+            while (left := self.ground.left()) and not (allowed := self.changes.allow_left(role, call, error, left)):
                 if time.monotonic() > deadline:
                     break
                 time.sleep(0.005)
@@ -91,7 +93,8 @@ def try_one(site, subject, injector, call, error):
     for _ in range(3):
         subject.before()
         run = injector.fail(call, error)
-        if run.failed:
+        if run.failed is not None:
+            call = dataclasses.replace(call, path=run.failed)
             break
         site.ground.clear()
     else:
@@ -99,20 +102,20 @@ def try_one(site, subject, injector, call, error):
     if run.end == "hangs":
         wrong = f"hangs: {run.lines} {run.complaints}"
     else:
-        wrong = subject.judge(run, call, error) or site.what_is_left(subject.role, call, error)
+        wrong = subject.judge(run, call, error) or site.what_is_left(subject.role_of(call), call, error)
     site.ground.clear()
     return wrong
 
 
 def try_all(site, subject, tally):
-    injector = Injector(site.tool, subject.options(), subject.command(), site.ground.run, site.scratch, subject.environment())
+    injector = Injector(subject.tool, subject.options(), subject.command(), site.ground.run, site.scratch, subject.environment())
     begin, before = time.monotonic(), tally.pairs
     subject.before()
     subject.reference = injector.list()
     site.sweep()
     site.ground.clear()
     ours = filter(subject.is_ours, subject.reference.calls)
-    pairs = [(call, error) for call in ours for error in calls.errnos_of(call.number)]
+    pairs = [(call, error) for call in ours for error in subject.errnos_of(call)]
     for call, error in pairs[::1 if ALL else subject.scenario.get("share", 1)]:
         wrong = try_one(site, subject, injector, call, error)
         if wrong == "missed":

@@ -1,11 +1,6 @@
-// fail_at [-m] [-s SECONDS] [-a CALL=ERRNO]... OUT ERR program [argument...]
-//
-// Runs the program once for each order on standard input (order.h), with one system call failing that the order names: the
-// call is not made, and the program gets the errno. Only close(2) is made all the same, as the kernel does it: whatever it
-// says, the descriptor is gone. OUT and ERR are files that get what the program prints, each run anew.
-//     -m   count only what comes after the first mark, which SIGCONT announces: until then nobody's calls are looked at
-//     -a   this call always fails so
-//     -s   a run that takes longer hangs (20)
+// fail_at: runs the program once for each order on standard input (order.h), with one system call failing that the order
+// names: the call is not made, and the program gets the errno. Only close(2) is made all the same, as the kernel does it:
+// whatever it says, the descriptor is gone. With -m nobody's calls are looked at until SIGCONT announces the first mark.
 //
 // x86-64. Static, so that no preload meant for the program comes in here.
 #define _GNU_SOURCE
@@ -48,20 +43,6 @@ static struct thread *thread_of(pid_t pid)
     return unused;
 }
 
-static pid_t group_of(pid_t pid)
-{
-    char path[64], line[128];
-    int group = pid;
-    snprintf(path, sizeof path, "/proc/%d/status", pid);
-    FILE *status = fopen(path, "re");
-    while (status != NULL && fgets(line, sizeof line, status) != NULL)
-        if (sscanf(line, "Tgid: %d", &group) == 1)
-            break;
-    if (status != NULL)
-        fclose(status);
-    return group;
-}
-
 static void number(struct thread *thread)
 {
     if (thread->process != 0)
@@ -84,7 +65,7 @@ static void at_call(struct thread *thread)
     struct __ptrace_syscall_info info;
     struct user_regs_struct all = { 0 };
     if (is_before(thread->pid, &info)) {
-        thread->error = fault_for(thread->pid, thread->process, (long)info.entry.nr, (uint64_t *)info.entry.args);
+        thread->error = fault_for(thread->pid, NULL, thread->process, (long)info.entry.nr, (uint64_t *)info.entry.args);
         if (thread->error != 0 && info.entry.nr != SYS_close) {
             registers(PTRACE_GETREGS, thread->pid, &all);
             all.orig_rax = (unsigned long long)-1;
@@ -173,46 +154,22 @@ static int run(char **command, int begun, int out, int err)
     return is_late ? -1 : first_status;
 }
 
-static int anew(const char *path)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
-    if (fd < 0)
-        die(path);
-    return fd;
-}
-
 int main(int argc, char **argv)
 {
-    int begun = 1, option;
-    unsigned seconds = 20;
     tracer_name = "fail_at";
-    while ((option = getopt(argc, argv, "+ma:s:")) != -1)
-        if (option == 'm')
-            begun = 0;
-        else if (option == 's')
-            seconds = (unsigned)atoi(optarg);
-        else if (option != 'a' || !add_rule(optarg))
-            return 125;
-    if (argc - optind < 3 || seconds == 0)
-        return 125;
+    struct options options = options_of(argc, argv);
     // Whoever loses its parent is waited for as well.
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     struct sigaction act = { .sa_handler = late };
     sigaction(SIGALRM, &act, NULL);
     while (next_order(0)) {
-        int out = anew(argv[optind]), err = anew(argv[optind + 1]);
-        alarm(seconds);
-        int status = run(argv + optind + 2, begun, out, err);
+        int out = anew(options.out), err = anew(options.err);
+        alarm(options.seconds);
+        int status = run(options.command, options.is_begun, out, err);
         alarm(0);
         close(out);
         close(err);
-        if (status == -1)
-            printf("end hangs\n");
-        else if (WIFSIGNALED(status))
-            printf("end signal %d\n", WTERMSIG(status));
-        else
-            printf("end exit %d\n", WEXITSTATUS(status));
-        fflush(stdout);
+        tell_end(status);
     }
     return 0;
 }

@@ -1,4 +1,4 @@
-"""An injector (fail_at.c, fail_outside.c) at work: orders in, what became of them out."""
+"""An injector (fail_at.c, fail_from_outside.c) at work: orders in, what became of them out."""
 
 import subprocess
 from dataclasses import dataclass, field
@@ -28,7 +28,8 @@ class Call:
 class Run:
     """One run of the program."""
     end: str = ""
-    failed: bool = False
+    # The path in the call that has failed, which several threads do not always make in the same order; none: it did not come.
+    failed: str | None = None
     calls: list = field(default_factory=list)
     lines: list = field(default_factory=list)
     complaints: str = ""
@@ -51,7 +52,7 @@ class Injector:
                 run.end = " ".join(rest)
                 break
             if word == "failed":
-                run.failed = True
+                run.failed = rest[3]
             else:
                 process, number = int(rest[0]), int(rest[1])
                 seen[process, number] = nth = seen.get((process, number), 0) + 1

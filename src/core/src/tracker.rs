@@ -40,7 +40,7 @@ use rustix::mm::Advice;
 use slots::{LARGE, SMALL};
 
 pub use crate::journal::Entry;
-pub use ending::Ending;
+pub use ending::{Ending, may_go_later};
 pub use ticket::Ticket;
 
 /// How many journals a process can inherit and look after: its parent's, its parent's parent's, and so on.

@@ -27,11 +27,15 @@ pub(crate) struct Custody {
     pub(crate) tracker: &'static Tracker,
     pub(crate) makers: Makers,
     orphans: Mutex<Vec<Orphan>>,
+    /// Those that are looked at when nobody can have them open any more.
+    left: Mutex<Vec<Orphan>>,
     unchecked: Mutex<Vec<Unchecked>>,
     has_stood_in: AtomicBool,
     has_kept: AtomicBool,
     over: AtomicBool,
     cleans: AtomicBool,
+    /// A directory could not be removed, and may go later.
+    is_left: AtomicBool,
 }
 
 /// Something that a program has announced by itself, out of its own memory, which may say anything: what is removed for
@@ -45,9 +49,16 @@ pub(crate) struct Claim {
 impl Claim {
     /// What is there, if that user could have made it. Root may remove what it likes, and so may we where we are no more
     /// than that user.
-    fn holds(&self) -> Option<Seen> {
+    ///
+    /// # Errors
+    /// It cannot be seen now.
+    fn holds(&self) -> Result<Option<Seen>, Errno> {
         let is_equal = self.user == 0 || rustix::process::geteuid().as_raw() == self.user;
-        identity::at(CWD, &self.path).ok().filter(|seen| is_equal || seen.uid == self.user)
+        match identity::at(CWD, &self.path) {
+            Ok(seen) => Ok(Some(seen).filter(|seen| is_equal || seen.uid == self.user)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -101,11 +112,13 @@ impl Custody {
             tracker: &TRACKER,
             makers: Makers::new(clean)?,
             orphans: Mutex::default(),
+            left: Mutex::default(),
             unchecked: Mutex::default(),
             has_stood_in: AtomicBool::new(false),
             has_kept: AtomicBool::new(false),
             over: AtomicBool::new(false),
             cleans: AtomicBool::new(true),
+            is_left: AtomicBool::new(false),
         }))
     }
 
@@ -131,6 +144,11 @@ impl Custody {
         }
     }
 
+    /// The same at the end.
+    pub(crate) fn leave(&self, ticket: Ticket<'static>, claim: Claim) {
+        self.left.lock().push(Orphan(ticket, claim));
+    }
+
     /// What a program says that it has made is recorded, and looked at soon: whoever waits here for a filesystem would
     /// hold up all of them. For a directory, what is to be known of it, and when it was begun.
     pub(crate) fn check(&self, claim: Claim, made: Identity, directory: Option<(Directory, u64)>) {
@@ -138,28 +156,44 @@ impl Custody {
         self.makers.wake();
     }
 
-    /// Does both, now; a filesystem may hang.
+    /// Does both, now; a filesystem may hang. What cannot be seen is looked at again the next time, while there is one.
     pub(crate) fn catch_up(&self) {
+        let is_last = self.is_over();
         let unchecked = std::mem::take(&mut *self.unchecked.lock());
-        for Unchecked { claim, made, directory } in unchecked {
-            let seen = claim.holds().filter(|seen| seen.identity.is_same_file(&made));
-            let path = claim.path.to_bytes();
-            match directory {
-                Some((directory, begun)) => {
-                    let is_new = |birth: u64| birth == 0 || birth.saturating_add(SLACK) >= begun;
-                    if seen.is_some_and(|seen| seen.is_directory() && is_new(seen.identity.birth)) {
-                        self.makers.add(directory);
-                    } else {
-                        self.tracker.settle_directory(path, &made, |_| true);
-                    }
-                }
-                None if seen.is_none() => self.tracker.forget_file(path),
-                None => {}
+        for unchecked in unchecked {
+            match unchecked.claim.holds() {
+                Err(_) if !is_last => self.unchecked.lock().push(unchecked),
+                seen => self.believe(unchecked, seen.ok().flatten()),
             }
         }
-        let orphans = std::mem::take(&mut *self.orphans.lock());
+        let mut orphans = std::mem::take(&mut *self.orphans.lock());
+        if is_last {
+            orphans.append(&mut self.left.lock());
+        }
         for Orphan(ticket, claim) in orphans {
-            if claim.holds().is_some() { ticket.settle() } else { ticket.abandon() }
+            match claim.holds() {
+                Err(_) if !is_last => self.orphans.lock().push(Orphan(ticket, claim)),
+                Ok(Some(_)) => ticket.settle(),
+                _ => ticket.abandon(),
+            }
+        }
+    }
+
+    /// Goes by what is there now.
+    fn believe(&self, Unchecked { claim, made, directory }: Unchecked, seen: Option<Seen>) {
+        let seen = seen.filter(|seen| seen.identity.is_same_file(&made));
+        let path = claim.path.to_bytes();
+        match directory {
+            Some((directory, begun)) => {
+                let is_new = |birth: u64| birth == 0 || birth.saturating_add(SLACK) >= begun;
+                if seen.is_some_and(|seen| seen.is_directory() && is_new(seen.identity.birth)) {
+                    self.makers.add(directory);
+                } else {
+                    self.tracker.settle_directory(path, &made, |_| true);
+                }
+            }
+            None if seen.is_none() => self.tracker.forget_file(path),
+            None => {}
         }
     }
 
@@ -210,6 +244,11 @@ impl Custody {
         self.cleans.load(Ordering::Acquire)
     }
 
+    /// A directory could not be removed: the journal has to stay.
+    pub(crate) fn leave_to_a_sweep(&self) {
+        self.is_left.store(true, Ordering::Release);
+    }
+
     /// The family is gone, and nobody is at work for it any more: removes what is left, directories only if `cleanup` says
     /// so. `watching` is what [`Self::start`] gave.
     pub(crate) fn end(&self, cleanup: Cleanup, watching: std::thread::JoinHandle<()>) {
@@ -218,6 +257,9 @@ impl Custody {
         self.makers.wake();
         // It catches up once more, for all that have died by now.
         let _ = watching.join();
+        if self.is_left.load(Ordering::Acquire) {
+            return self.tracker.reclaim_files(u32::MAX);
+        }
         // Directories were seen to.
         self.tracker.clean_up(Cleanup::Off, Ending::Signal, false);
     }

@@ -16,6 +16,7 @@ use tmpshim_core::journal::Record;
 use tmpshim_core::kin::{self, Process};
 use tmpshim_core::remove::Outcome as Removal;
 use tmpshim_core::settings::Cleanup;
+use tmpshim_core::tracker::may_go_later;
 
 use crate::custody::Custody;
 use crate::maker::Made;
@@ -74,6 +75,9 @@ impl Makers {
                 let mut outcome = Removal::NotThere;
                 custody.tracker.settle_directory(made.path.to_bytes(), &made.identity, |record| {
                     outcome = remove(record);
+                    if may_go_later(outcome, record) {
+                        custody.leave_to_a_sweep();
+                    }
                     !matches!(outcome, Removal::Stuck(_))
                 });
                 // What the program has removed itself is not worth a line.

@@ -128,9 +128,15 @@ impl Front {
         }
     }
 
-    /// It was killed, and the program is our own child.
+    /// It was killed, and the program is our own child; or nobody could wait for both, and all is over.
     fn without_overseer(self, program: Pid, end: Option<End>) -> Ended {
         let _ = waitpid(Some(self.overseer), WaitOptions::empty());
+        let mut end = end;
+        while let Some(news) = News::receive(self.news.as_fd()) {
+            if let News::HasEnded(known) | News::Ended(known, _) = news {
+                end = Some(known);
+            }
+        }
         let child = Child::of(program);
         // Told of it before it was reaped, we know.
         let unknown = || if child.is_ours() { child.end(None) } else { End::Status(OWN_FAILURE) };

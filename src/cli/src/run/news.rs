@@ -2,7 +2,8 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
+use rustix::net::{SendFlags, send};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::child::End;
@@ -29,8 +30,8 @@ pub(super) enum News {
 const WORDS: usize = 3;
 
 impl News {
-    /// Sends it; the front may be gone. Async-signal-safe.
-    pub(super) fn send(self, socket: BorrowedFd<'_>) {
+    /// Sends it; the front may be gone. Whether it was sent. Async-signal-safe.
+    pub(super) fn send(self, socket: BorrowedFd<'_>) -> bool {
         let words: [i32; WORDS] = match self {
             Self::NotStarted(errno) => [0, errno, 0],
             Self::Started(pid) => [1, pid.as_raw_nonzero().get(), 0],
@@ -46,7 +47,7 @@ impl News {
         for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_ne_bytes());
         }
-        let _ = rustix::net::send(socket, &bytes, rustix::net::SendFlags::NOSIGNAL);
+        retry_on_intr(|| send(socket, &bytes, SendFlags::NOSIGNAL)).is_ok()
     }
 
     /// Waits for the next; nothing where the overseer is gone.

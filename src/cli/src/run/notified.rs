@@ -63,7 +63,9 @@ impl Installer {
     /// Async-signal-safe.
     fn install(&self) -> Result<(), Errno> {
         // From here on the front must know whom it waits for, whatever becomes of the overseer.
-        News::Started(getpid()).send(self.news.as_fd());
+        if !News::Started(getpid()).send(self.news.as_fd()) {
+            return Err(Errno::NOBUFS);
+        }
         let (listener, killable) = install::install(&self.filter, self.killable)?;
         install::send(self.sender.as_fd(), (listener.as_fd(), killable))
     }

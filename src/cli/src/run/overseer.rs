@@ -66,7 +66,10 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
     let front = is_the_program.then(|| Parent::watch(front)).flatten();
     let started = match Started::start(supervision, &order, caller, same_news) {
         Ok(started) => started,
-        Err(error) => return News::NotStarted(error.raw_os_error().unwrap_or(libc::EIO)).send(news.as_fd()),
+        Err(error) => {
+            News::NotStarted(error.raw_os_error().unwrap_or(libc::EIO)).send(news.as_fd());
+            return;
+        }
     };
     let place = library.and_then(Staged::place);
     let mut needed: Vec<RawFd> = vec![news.as_raw_fd()];
@@ -80,9 +83,12 @@ fn oversee(household: Household<'_>, caller: Caller, supervision: Supervision, n
     let is_failed = settings.cleanup == Cleanup::Failed;
     let cleanup = settings.cleanup;
     let mut overseen = started.begin(settings, cleaner(cleanup != Cleanup::Empty), goes_alone, news);
-    let end = watch(&mut overseen, front.as_ref(), |signal| News::Stopped(signal).send(news.as_fd()));
+    let end = watch(&mut overseen, front.as_ref(), |signal| {
+        News::Stopped(signal).send(news.as_fd());
+    });
     if let Some(unbegun) = overseen.unbegun(end) {
-        return unbegun.send(news.as_fd());
+        unbegun.send(news.as_fd());
+        return;
     }
     // Once it has been reaped, nobody else can learn of it.
     News::HasEnded(end).send(news.as_fd());

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use libc::sock_filter;
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use rustix::process::{Pid, getpid};
 use tmpshim_core::settings::Settings;
 use tmpshim_supervise::listener::socket_pair;
@@ -63,7 +63,9 @@ pub(super) fn start(filter: Vec<sock_filter>, order: &Order<'_>, caller: Caller,
 /// Returns where that fails. All signals are blocked until it is known who traces it.
 fn become_program(filter: Vec<sock_filter>, order: &Order<'_>, caller: Caller, news: OwnedFd, link: &OwnedFd) {
     // From here on the front must know whom it waits for, whatever becomes of the overseer.
-    News::Started(getpid()).send(news.as_fd());
+    if !News::Started(getpid()).send(news.as_fd()) {
+        return anstream::eprintln!("tmpshim: {}", not_begun(&order.command[0]));
+    }
     drop(news);
     let error = match Word::receive(link) {
         Some(Word::Traced) => child::exec(order, caller, move || trace::install(&filter)),
@@ -130,8 +132,10 @@ impl Link {
 
 impl Word {
     fn send(self, link: &OwnedFd) {
-        // Where the process has ended, that is what the overseer sees next.
-        let _ = send(link, &[self as u8], SendFlags::NOSIGNAL);
+        // Where the process has ended, that is what the overseer sees next. Otherwise it must not wait for ever.
+        if retry_on_intr(|| send(link, &[self as u8], SendFlags::NOSIGNAL)).is_err() {
+            let _ = shutdown(link, Shutdown::Both);
+        }
     }
 
     /// Waits for it; nothing where the overseer is gone.

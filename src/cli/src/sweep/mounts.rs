@@ -130,6 +130,11 @@ impl Mounts {
         mounts
     }
 
+    /// Whether there are processes of which nothing was read, because /proc could not be listed to its end.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     /// Whether anything is known: not without /proc.
     pub(crate) fn are_known(&self) -> bool {
         !self.own.is_empty()

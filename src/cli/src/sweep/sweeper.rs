@@ -222,7 +222,9 @@ impl<'a> Sweeper<'a> {
     /// Removes a directory that this process answers for, as a sweep would.
     pub(crate) fn remove(&mut self, record: &Record<'_>, contents: bool) -> Outcome {
         if self.mounted(record.path.to_bytes()).is_some() {
-            return Outcome::Stuck(Stuck::Mounted);
+            // Where not all tables could be read, nobody knows: whoever sweeps later may.
+            let is_cut = self.mounts().is_cut();
+            return Outcome::Stuck(if is_cut { Stuck::Refused(Errno::IO) } else { Stuck::Mounted });
         }
         self.act(record, contents, 0)
     }

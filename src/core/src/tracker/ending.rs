@@ -237,7 +237,7 @@ impl Tracker {
 
 /// Whether somebody else can come back to it: from where it was made, when it is free, or when a filesystem is well again.
 /// A directory that the program has no right to remove, or where something is mounted, is reported once.
-fn may_go_later(outcome: Outcome, record: &Record<'_>) -> bool {
+pub fn may_go_later(outcome: Outcome, record: &Record<'_>) -> bool {
     match outcome {
         Outcome::Stuck(Stuck::Refused(Errno::PERM | Errno::ACCESS | Errno::ROFS)) => record.entry != Entry::Directory,
         // A server may still have a name for what was open in a directory around a stand-in.

@@ -247,3 +247,25 @@ fn d3_who_still_needs_a_directory_does_not_sweep_it_away() {
     assert_eq!(names(&work), Vec::<String>::new());
     assert_eq!(site.journals(), Vec::<PathBuf>::new());
 }
+
+#[test]
+fn t5_a_directory_that_a_server_still_has_a_name_in_goes_at_the_end() {
+    use crate::name::{Kind, Name};
+    use std::os::unix::fs::DirBuilderExt;
+    let site = Site::new();
+    let name = Name::fresh(Kind::Private).unwrap();
+    let path = site.work().join(std::str::from_utf8(name.as_bytes()).unwrap());
+    let ticket = site.tracker.reserve(path.as_os_str().as_encoded_bytes(), Entry::Directory).unwrap();
+    ticket.announce();
+    fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+    fs::write(path.join(".fuse_hidden0"), "").unwrap();
+    ticket.settle();
+    assert!(path.exists());
+    fs::remove_file(path.join(".fuse_hidden0")).unwrap();
+    assert_eq!(
+        site.end(Cleanup::Off),
+        [(CString::new(path.as_os_str().as_encoded_bytes()).unwrap(), Outcome::Removed)]
+    );
+    assert!(!path.exists());
+    assert_eq!(site.journals(), [] as [PathBuf; 0]);
+}

@@ -1,5 +1,6 @@
 //! From a place to a record: one thing that is about to be made.
 
+use super::may_go_later;
 use super::page::Page;
 use super::slots::Place;
 use crate::clean::Cleaner;
@@ -60,14 +61,18 @@ impl Ticket<'_> {
         }
     }
 
-    /// Whoever was about to make the thing is dead: removes it, should it be there. May wait for its filesystem.
+    /// Whoever was about to make the thing is dead, or could not remove it: removes it, should it be there, now or at the
+    /// end. May wait for its filesystem.
     pub fn settle(self) {
         if !self.take_back() {
             return;
         }
-        let is_announced = self.announced.get();
-        if is_announced && matches!(Cleaner::default().clean(&self.place.record(INTENT), false), Outcome::Stuck(_)) {
-            return self.place.put_back(INTENT);
+        if self.announced.get() {
+            let record = self.place.record(INTENT);
+            let outcome = Cleaner::default().clean(&record, false);
+            if matches!(outcome, Outcome::Stuck(_)) || may_go_later(outcome, &record) {
+                return self.place.put_back(INTENT);
+            }
         }
         self.place.release();
     }

@@ -1,7 +1,7 @@
 //! Whether there can be a tracer here, and putting on the filter for one.
 
 use libc::sock_filter;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::thread::{CapabilitySet, set_no_new_privs};
 use tmpshim_core::kin;
 use tmpshim_core::tmpfile::plan::QUESTION_ANSWER;
@@ -32,10 +32,11 @@ pub fn probe(filter: &[sock_filter]) -> Result<(), Refusal> {
         drop(theirs);
         // As long as nobody traces it: a thread would have to be seen to.
         let has_threads = std::thread::Builder::new().spawn(|| {}).is_ok_and(|thread| thread.join().is_ok());
-        let _ = rustix::io::write(&ours, &[0]);
+        let is_told = retry_on_intr(|| rustix::io::write(&ours, &[0])).is_ok();
         // Until it is seized, or its parent is gone.
-        let _ = rustix::io::read(&ours, &mut [0u8; 1]);
+        let is_seized = is_told && retry_on_intr(|| rustix::io::read(&ours, &mut [0u8; 1])).is_ok();
         let status = match install(filter) {
+            _ if !is_seized => NO_ANSWER,
             Err(error) => error.raw_os_error(),
             Ok(()) if !is_supervised() => NO_ANSWER,
             Ok(()) if !has_threads => NO_THREAD,
@@ -46,8 +47,7 @@ pub fn probe(filter: &[sock_filter]) -> Result<(), Refusal> {
     }
     let Ok(child) = u32::try_from(child) else { return Err(Refusal::Full) };
     drop(ours);
-    let _ = rustix::io::read(&theirs, &mut [0u8; 1]);
-    let seized = ptrace::seize(child);
+    let mut seized = retry_on_intr(|| rustix::io::read(&theirs, &mut [0u8; 1])).and_then(|_| ptrace::seize(child));
     drop(theirs);
     let mut seen = Seen::default();
     let status = loop {
@@ -55,8 +55,16 @@ pub fn probe(filter: &[sock_filter]) -> Result<(), Refusal> {
         if !libc::WIFSTOPPED(status) {
             break status;
         }
-        // Refused only where it is dead, which is told next.
-        let _ = seen.see(child, why(status >> 8, true));
+        match seen.see(child, why(status >> 8, true)) {
+            // Where it is dead, that is told next.
+            Ok(()) | Err(Errno::SRCH) => {}
+            // A sandbox may allow some requests and not others. Nobody else would let it go on.
+            Err(error) => {
+                seized = Err(error);
+                // SAFETY: kill(2) touches no memory; the child is not reaped yet.
+                unsafe { libc::kill(child as libc::pid_t, libc::SIGKILL) };
+            }
+        }
     };
     match seized {
         Ok(()) if libc::WIFEXITED(status) => seen.judge(libc::WEXITSTATUS(status)),

@@ -210,16 +210,25 @@ impl Tracer {
         let mut next = Some(event);
         while let Some(event) = next {
             let thread = self.threads.entry(id).or_default();
-            let (state, action) = step(thread.state, event);
+            let was = thread.state;
+            let (state, action) = step(was, event);
             thread.state = state;
             next = match self.perform(id, action) {
                 Ok(next) => next,
                 // It is dead, and its end on its way.
                 Err(Errno::SRCH) => None,
-                // Nothing that a kernel is known to refuse; but whatever it is, nobody must hang for it.
+                // Nothing that a kernel is known to refuse; but whatever it is, nobody must hang for it, nor go on with
+                // registers of ours. A parasite comes back by itself.
                 Err(_) => {
                     self.threads.entry(id).or_default().state = State::Running;
-                    if self.give_back(id, None).is_err() {
+                    let freed = if was == State::Inside {
+                        let custody = Arc::clone(&self.custody);
+                        self.visit(id).into_iter().for_each(|visit| visit.leave_kept(&custody));
+                        self.give_back(id, None)
+                    } else {
+                        self.give_up(id)
+                    };
+                    if freed.is_err() {
                         let _ = ptrace::resume(id, 0);
                     }
                     None

@@ -13,7 +13,7 @@ use super::signals::Traveller;
 use super::space::{self, Shared, Space};
 use super::tracer::Tracer;
 use super::{frame, memory, ptrace};
-use crate::custody::Claim;
+use crate::custody::{Claim, Custody};
 use crate::target::{Target, path};
 
 /// A call that we have to do with, and what its thread gets back.
@@ -26,6 +26,8 @@ pub(super) struct Visit {
     /// Its signal mask, once another has been put on, and whose it is.
     mask: Option<u64>,
     pub(super) user: Option<u32>,
+    /// Its registers are not its own.
+    is_away: bool,
     /// It would not survive our end.
     is_torn: bool,
     stack: Option<u32>,
@@ -41,7 +43,18 @@ pub(super) struct Announced {
 
 impl Visit {
     pub(super) fn new(work: Work, registers: Native) -> Self {
-        Self { work, registers, native: None, mask: None, user: None, is_torn: false, stack: None, tickets: Vec::new() }
+        let (mask, user, stack) = (None, None, None);
+        Self { work, registers, native: None, mask, user, is_away: false, is_torn: false, stack, tickets: Vec::new() }
+    }
+
+    /// A file that is to keep its name may be in use, even if nobody has said what it is: it goes at the end.
+    pub(super) fn leave_kept(&mut self, custody: &Custody) {
+        let is_kept = |announced: &mut Announced| matches!(announced.entry, Entry::File { mode: Some(_) });
+        for Announced { ticket, claim, .. } in self.tickets.extract_if(.., is_kept) {
+            if let Some(ticket) = ticket {
+                custody.leave(ticket, claim);
+            }
+        }
     }
 
     /// Puts on the mask that its thread has on the way, once.
@@ -115,6 +128,7 @@ impl Tracer {
         ptrace::end_with_us(id, true)?;
         visit.is_torn = true;
         visit.set_out(id)?;
+        visit.is_away = true;
         ptrace::set_registers(id, &visit.registers.mapping(length, protection))?;
         ptrace::resume_to_call(id, 0)
     }
@@ -156,6 +170,7 @@ impl Tracer {
         };
         let Some(visit) = thread.visit.as_deref_mut() else { return Err(Errno::SRCH) };
         let frame = space::frame(stacks, visit.stack.ok_or(Errno::SRCH)?);
+        visit.is_away = true;
         ptrace::set_registers(id, &visit.registers.visiting(code + self.image.entry(), frame))?;
         visit.set_out(id)?;
         if visit.is_torn {
@@ -198,6 +213,7 @@ impl Tracer {
                 ticket.abandon();
             }
         }
+        visit.leave_kept(&custody);
         self.forget_visit(id);
         self.go_on(id, 0)?;
         if let Some(line) = line {
@@ -211,10 +227,10 @@ impl Tracer {
         let visit = self.visit(id).ok_or(Errno::SRCH)?;
         let registers = match visit.native {
             Some(result) => Some(visit.registers.answered(result)),
-            // Its call was skipped to map memory in its place.
-            None => visit.is_torn.then(|| visit.registers.again()),
+            // Its call was skipped, for another in its place or for the parasite.
+            None => visit.is_away.then(|| visit.registers.again()),
         };
-        let is_skipped = visit.native.is_none() && visit.is_torn;
+        let is_skipped = visit.native.is_none() && visit.is_away;
         if let Some(thread) = self.threads.get_mut(&id).filter(|_| is_skipped) {
             thread.passes = true;
         }

@@ -66,8 +66,13 @@ fn wait(what: libc::c_int) -> Result<libc::siginfo_t, Errno> {
     // SAFETY: plain data, for which zero is a value.
     let mut seen: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: writes to `seen`, which lives on this frame.
-    let answer = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut seen, what | libc::WNOHANG | libc::__WALL) };
-    if answer == 0 { Ok(seen) } else { Err(last_errno()) }
+    while unsafe { libc::waitid(libc::P_ALL, 0, &raw mut seen, what | libc::WNOHANG | libc::__WALL) } != 0 {
+        // Whoever gives up here has missed what SIGCHLD has told of.
+        if last_errno() != Errno::INTR {
+            return Err(last_errno());
+        }
+    }
+    Ok(seen)
 }
 
 /// The next that has stopped; it is not told again.
