@@ -195,7 +195,10 @@ impl Tracker {
         // but not for ever, for that one may wait for this thread, or be it.
         if page.is_ending.load(Ordering::SeqCst) != 0 {
             place.release();
-            sys::wait_while(&page.is_ending, 1);
+            // Signals cut each of these short.
+            for _ in 0..100 {
+                sys::sleep_a_millisecond();
+            }
             return None;
         }
         if entry != Entry::Directory {
