@@ -326,6 +326,9 @@ impl Model {
         if let Ok(id) = self.world.directory(from, new) {
             self.must_be_idle(process, id)?;
         }
+        if let Ok(id) = self.world.directory(from, old) {
+            self.must_be_held(process, id)?;
+        }
         Ok(self.world.rename(from, old, new).map(drop))
     }
 
@@ -342,6 +345,13 @@ impl Model {
             !stands_in && !has_open
         });
         if is_idle { Ok(()) } else { Err(Invalid) }
+    }
+
+    /// What another process made, and nothing keeps for this one, may go before it is moved.
+    fn must_be_held(&self, process: Process, id: Id) -> Result<(), Invalid> {
+        let holds = self.processes[process].holds;
+        let is_moved = |record: &Record| record.maker != process && self.world.is_in(record.node, id);
+        if holds || !self.records.iter().any(is_moved) { Ok(()) } else { Err(Invalid) }
     }
 
     fn child(&self, parent: Process, list: List) -> Result<Process, Invalid> {

@@ -258,7 +258,7 @@ impl Generator {
                 let microseconds = [0, 300, 1000, 5000][self.rng.usize(..4)];
                 self.works(actor, Op::Storm { microseconds });
             }
-            1 => {
+            1 if !actor.has_threads() => {
                 let disposition = self.rng.u8(0..3);
                 self.works(actor, Op::Signal { signal, disposition });
             }

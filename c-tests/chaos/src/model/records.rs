@@ -9,7 +9,7 @@ use crate::world::Id;
 /// A directory that goes when the last that could use it has ended.
 #[derive(Debug)]
 pub(super) struct Record {
-    maker: Process,
+    pub(super) maker: Process,
     /// From the arena, as it was when the directory was made.
     path: String,
     pub(super) node: Id,
