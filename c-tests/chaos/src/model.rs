@@ -146,8 +146,9 @@ impl Model {
             files,
             signals: signals.map(|(signal, how)| (*signal, *how)).collect(),
             maker: if way == Way::Vfork { parent.maker } else { new },
-            // One from before there was anything on record is noted at its parent's end, as a child of another image is.
-            holds: way == Way::Fork && parent.has_recorded,
+            // One from before there was anything on record is noted at its parent's end, as a child of another image is. Where
+            // threads run, nobody knows which came first.
+            holds: way == Way::Fork && parent.has_recorded && parent.threads.is_empty(),
             has_recorded: false,
             clean: true,
             end: None,
