@@ -60,6 +60,8 @@ static void die(const char *what)
     exit(125);
 }
 
+#include "../killer/listener.h"
+
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define LOAD_HIGH(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field) + 4)
 #define IF(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)(value), (skip), 0)
@@ -79,10 +81,7 @@ static int report_calls(void)
         LOAD(nr), UNLESS(SYS_openat, 3), LOAD(args[0]), UNLESS(QUESTION, 1), ALLOW,
         REPORT,
     };
-    struct sock_fprog program = { .len = sizeof filter / sizeof *filter, .filter = filter };
-    // Else a signal would take the caller out of the call, which would then be made and counted again.
-    unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    return listen_by(filter, sizeof filter / sizeof *filter);
 }
 
 // The listener is closed by exec, so the child waits until it has been taken.
@@ -107,16 +106,7 @@ static int start(char **command, int out, int err, pid_t *pid)
         execv(command[0], command);
         _exit(127);
     }
-    while (atomic_load(handed) == 0)
-        sched_yield();
-    errno = -atomic_load(handed);
-    if (errno > 0)
-        die("seccomp");
-    int process = (int)syscall(SYS_pidfd_open, *pid, 0);
-    int listener = (int)syscall(SYS_pidfd_getfd, process, atomic_load(handed), 0);
-    if (listener < 0)
-        die("listener");
-    close(process);
+    int listener = take_listener(*pid, handed);
     atomic_store(handed, 0);
     munmap(handed, sizeof *handed);
     return listener;

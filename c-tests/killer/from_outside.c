@@ -44,6 +44,8 @@ static void die(const char *what)
     exit(125);
 }
 
+#include "listener.h"
+
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define UNLESS(test, value, skip) BPF_JUMP(BPF_JMP | (test) | BPF_K, (value), 0, (skip))
 #define ANSWER(value) BPF_STMT(BPF_RET | BPF_K, (value))
@@ -86,10 +88,7 @@ static int report_calls(int without_mkdir)
         ANSWER(SECCOMP_RET_ALLOW),
         ANSWER(SECCOMP_RET_USER_NOTIF),
     };
-    struct sock_fprog program = { .len = sizeof filter / sizeof *filter, .filter = filter };
-    // Else a signal would take the caller out of the call, which would then be made and counted again.
-    unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    return listen_by(filter, sizeof filter / sizeof *filter);
 }
 
 // The child can make no call to hand its listener over: each would wait for whoever has it.
@@ -111,17 +110,7 @@ static int start(char **command, int without_mkdir, pid_t *pid)
         execv(command[0], command);
         _exit(127);
     }
-    while (atomic_load(handed) == 0)
-        sched_yield();
-    errno = -atomic_load(handed);
-    if (errno > 0)
-        die("seccomp");
-    int process = (int)syscall(SYS_pidfd_open, *pid, 0);
-    int listener = (int)syscall(SYS_pidfd_getfd, process, atomic_load(handed), 0);
-    if (listener < 0)
-        die("listener");
-    close(process);
-    return listener;
+    return take_listener(*pid, handed);
 }
 
 static void first_line(pid_t pid, const char *file, char *line, size_t size)
