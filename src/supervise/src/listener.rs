@@ -87,7 +87,8 @@ impl Listener {
 
     /// Lets the kernel carry out the call.
     pub(crate) fn let_go(&self, id: u64) {
-        let _ = self.send(id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32);
+        let flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+        let _ = self.ioctl(SEND, &mut seccomp_notif_resp { id, val: 0, error: 0, flags });
     }
 
     /// Ends the call: 0, or the error.
@@ -95,11 +96,16 @@ impl Listener {
     /// # Errors
     /// ENOENT where the program does not wait any more.
     pub(crate) fn answer(&self, id: u64, answer: Result<(), Errno>) -> Result<(), Errno> {
-        self.send(id, answer.err().map_or(0, |error| -error.raw_os_error()), 0)
+        self.answer_with(id, answer.map(|()| 0))
     }
 
-    fn send(&self, id: u64, error: i32, flags: u32) -> Result<(), Errno> {
-        self.ioctl(SEND, &mut seccomp_notif_resp { id, val: 0, error, flags }).map(drop)
+    /// Ends the call: a number, or the error.
+    ///
+    /// # Errors
+    /// ENOENT where the program does not wait any more.
+    pub(crate) fn answer_with(&self, id: u64, answer: Result<i32, Errno>) -> Result<(), Errno> {
+        let (val, error) = answer.map_or_else(|error| (0, -error.raw_os_error()), |value| (value.into(), 0));
+        self.ioctl(SEND, &mut seccomp_notif_resp { id, val, error, flags: 0 }).map(drop)
     }
 
     /// Ends the call with a descriptor, in one step.
@@ -107,7 +113,15 @@ impl Listener {
     /// # Errors
     /// ENOENT where the program does not wait any more; EMFILE where it has no number free.
     pub(crate) fn hand_over(&self, id: u64, file: BorrowedFd<'_>, close_on_exec: bool) -> Result<(), Errno> {
-        self.add(id, SECCOMP_ADDFD_FLAG_SEND as u32, file, 0, close_on_exec)
+        self.add(id, SECCOMP_ADDFD_FLAG_SEND as u32, file, 0, close_on_exec).map(drop)
+    }
+
+    /// Gives the program a descriptor, before the call ends. Which number it has.
+    ///
+    /// # Errors
+    /// As for [`Self::hand_over`].
+    pub(crate) fn give(&self, id: u64, file: BorrowedFd<'_>, close_on_exec: bool) -> Result<i32, Errno> {
+        self.add(id, 0, file, 0, close_on_exec)
     }
 
     /// Makes a number of the program's refer to another file, before the call ends.
@@ -115,13 +129,13 @@ impl Listener {
     /// # Errors
     /// ENOENT where the program does not wait any more.
     pub(crate) fn replace(&self, id: u64, number: u32, file: BorrowedFd<'_>, close_on_exec: bool) -> Result<(), Errno> {
-        self.add(id, SECCOMP_ADDFD_FLAG_SETFD as u32, file, number, close_on_exec)
+        self.add(id, SECCOMP_ADDFD_FLAG_SETFD as u32, file, number, close_on_exec).map(drop)
     }
 
-    fn add(&self, id: u64, flags: u32, file: BorrowedFd<'_>, target: u32, close_on_exec: bool) -> Result<(), Errno> {
+    fn add(&self, id: u64, flags: u32, file: BorrowedFd<'_>, target: u32, close_on_exec: bool) -> Result<i32, Errno> {
         let target_flags = if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 };
         let source = file.as_raw_fd() as u32;
-        self.ioctl(ADD_FD, &mut AddFd { id, flags, source, target, target_flags }).map(drop)
+        self.ioctl(ADD_FD, &mut AddFd { id, flags, source, target, target_flags })
     }
 
     /// Whether this kernel can hand over a descriptor and wake the program in one step (since Linux 5.14).

@@ -2,7 +2,7 @@
 //! are busy with theirs, so that a slow filesystem holds up nobody but who uses it.
 
 use std::collections::HashSet;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -303,7 +303,7 @@ impl Supervisor {
                     interrupted = Some(Interrupted { replacement });
                 }
             }
-            Answer::File { file, close_on_exec } => match self.listener.hand_over(id, file.as_fd(), close_on_exec) {
+            Answer::File { file, close_on_exec } => match self.hand_over(id, file, close_on_exec) {
                 // Nobody waits for it: it has no name, or one that is reclaimed, and goes with us.
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => {
@@ -315,6 +315,17 @@ impl Supervisor {
             self.custody.say(said, &path, speaker);
         }
         interrupted
+    }
+
+    /// Where no signal comes in between, our own descriptor is closed before the call ends: a server that renames what is open
+    /// (`.fuse_hidden…`) removes that when the program closes its own, and the directory is empty then.
+    fn hand_over(&self, id: u64, file: OwnedFd, close_on_exec: bool) -> Result<(), Errno> {
+        if !self.unfinished.is_killable() {
+            return self.listener.hand_over(id, file.as_fd(), close_on_exec);
+        }
+        let number = self.listener.give(id, file.as_fd(), close_on_exec)?;
+        drop(file);
+        self.listener.answer_with(id, Ok(number))
     }
 
     pub(crate) fn has_natives(&self) -> bool {

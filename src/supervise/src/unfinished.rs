@@ -48,6 +48,11 @@ impl Unfinished {
         Self { killable, ..Self::default() }
     }
 
+    /// Whether nothing but a fatal signal interrupts a call that we have seen.
+    pub(crate) fn is_killable(&self) -> bool {
+        self.killable
+    }
+
     /// One call of a thread after the other: the first may still be under way when the thread makes it again. Nothing where
     /// it makes it once more before this one's turn has come: Go's signals would fill all our threads with waiters.
     pub(crate) fn take_turn(&self, stopped: &seccomp_notif) -> Option<Turn<'_>> {
