@@ -339,7 +339,7 @@ impl Model {
         let is_idle = self.processes.iter().enumerate().all(|(other, state)| {
             let stands_in = state.end.is_none() && (state.from.cwd == id || state.from.root == Some(id));
             let has_open = if other == process {
-                state.files.values().any(|open| open.directory == id)
+                state.files.values().any(|open| open.directory == id || open.published_in.contains(&id))
             } else {
                 !state.waited && state.opened_in.contains(&id)
             };

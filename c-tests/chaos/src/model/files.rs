@@ -19,6 +19,8 @@ pub(super) struct Open {
     flags: i32,
     /// How many names it was given.
     names: u32,
+    /// Where; unlinked there, it has a name of the server's.
+    pub(super) published_in: Vec<Id>,
     /// This image did not open it.
     pub(super) was_handed_over: bool,
 }
@@ -108,7 +110,7 @@ impl Model {
         }
         let node = self.world.nodes.len();
         self.world.nodes.push(Node::File { mode: mode & !state.umask, bytes: vec![], links: 0 });
-        let open = Open { node, directory, offset: 0, flags, names: 0, was_handed_over: false };
+        let open = Open { node, directory, offset: 0, flags, names: 0, published_in: vec![], was_handed_over: false };
         self.processes[process].files.insert(file, open);
         self.processes[process].opened_in.insert(directory);
         Ok(())
@@ -145,7 +147,9 @@ impl Model {
             return Err(Invalid);
         }
         self.world.attach(directory, name, open.node);
-        self.processes[process].files.get_mut(&file).ok_or(Invalid)?.names += 1;
+        let open = self.processes[process].files.get_mut(&file).ok_or(Invalid)?;
+        open.names += 1;
+        open.published_in.push(directory);
         Ok(Ok(()))
     }
 
@@ -190,6 +194,7 @@ impl Model {
         let state = &self.processes[process];
         let opened: Vec<Id> = state.files.values().map(|open| open.node).collect();
         let mut directories: Vec<Id> = state.files.values().map(|open| open.directory).collect();
+        directories.extend(state.files.values().flat_map(|open| &open.published_in));
         // Where it has a name by now, too.
         directories.extend((0..self.world.nodes.len()).filter(|id| match &self.world.nodes[*id] {
             Node::Directory { names, .. } => names.values().any(|named| opened.contains(named)),
