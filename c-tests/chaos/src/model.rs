@@ -62,6 +62,29 @@ struct State {
     waited: bool,
 }
 
+impl State {
+    /// The one that the script begins in.
+    fn first() -> Self {
+        Self {
+            parent: None,
+            list: 0,
+            from: From { cwd: ARENA, root: None },
+            umask: 0o022,
+            files: BTreeMap::new(),
+            opened_in: BTreeSet::new(),
+            signals: BTreeMap::new(),
+            maker: 0,
+            holds: true,
+            has_recorded: false,
+            clean: true,
+            end: None,
+            threads: BTreeSet::new(),
+            is_parked: false,
+            waited: false,
+        }
+    }
+}
+
 pub(crate) struct Model {
     rules: Rules,
     pub(crate) world: World,
@@ -102,23 +125,7 @@ impl Model {
             names: BTreeSet::new(),
             has_loose: false,
         };
-        model.processes.push(State {
-            parent: None,
-            list: 0,
-            from: From { cwd: ARENA, root: None },
-            umask: 0o022,
-            files: BTreeMap::new(),
-            opened_in: BTreeSet::new(),
-            signals: BTreeMap::new(),
-            maker: 0,
-            holds: true,
-            has_recorded: false,
-            clean: true,
-            end: None,
-            threads: BTreeSet::new(),
-            is_parked: false,
-            waited: false,
-        });
+        model.processes.push(State::first());
         model
     }
 
@@ -149,12 +156,7 @@ impl Model {
             // One from before there was anything on record is noted at its parent's end, as a child of another image is. Where
             // threads run, nobody knows which came first.
             holds: way == Way::Fork && parent.has_recorded && parent.threads.is_empty(),
-            has_recorded: false,
-            clean: true,
-            end: None,
-            threads: BTreeSet::new(),
-            is_parked: false,
-            waited: false,
+            ..State::first()
         };
         self.processes.push(state);
         Ok(new)
