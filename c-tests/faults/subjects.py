@@ -131,7 +131,8 @@ class Run(Subject):
 
 class TracedRun(Run):
     """The same with a tracer: its calls, and those of its parasite in the program's thread. Of a thread that is killed
-    meanwhile (ESRCH) the program has ended."""
+    meanwhile (ESRCH) the program has ended. And glibc ends a process for a thread without rseq(2): a tracer takes along who
+    maps memory for it in that moment."""
 
     def __init__(self, site, scenario):
         super().__init__(site, scenario)
@@ -148,7 +149,8 @@ class TracedRun(Run):
         return "parasite" if call.owner == "parasite" else "tracer"
 
     def judge(self, run, call, error):
-        if (call.name, error, run.end) == ("ptrace", "ESRCH", "signal 9"):
+        may_be_killed = call.name == "rseq" or (call.name, error) == ("ptrace", "ESRCH")
+        if may_be_killed and run.end == "signal 9":
             has_gone_on = run.complaints or run.lines != self.reference.lines[:len(run.lines)]
             return f"the program has seen {run.lines} {run.complaints}" if has_gone_on else None
         return super().judge(run, call, error)

@@ -55,10 +55,11 @@ kill_each() {
     local options=$1 kind=$2 role=$3 n said what left tried=0 something=0 cut=0 allowed
     # From a supervisor that is gone, or has lost its helper, comes the kernel's own answer. Libc programs have the library.
     case $kind-$role in
-        # The supervisor may have linked the file and not said so. Of a hidden name in its journal the library knows nothing.
-        libc-publish) allowed="ok|EEXIST${NAMES_STAY:+|ENOSYS}" ;;
+        # The supervisor may have linked the file and not said so: it is EEXIST, or the kernel's ENOSYS, once the descriptor is the
+        # published file's. Of a hidden name in its journal the library knows nothing.
+        libc-publish) allowed="ok|EEXIST|published${NAMES_STAY:+|ENOSYS}" ;;
         libc-*) allowed='ok' ;;
-        static-publish) allowed='ok|EEXIST|ENOSYS|ENOENT' ;;
+        static-publish) allowed='ok|EEXIST|published|ENOSYS|ENOENT' ;;
         *) allowed='ok|ENOSYS|EOPNOTSUPP' ;;
     esac
     [ "$role" != track ] || allowed='ok|ENOSYS'
