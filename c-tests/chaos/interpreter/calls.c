@@ -33,6 +33,15 @@ static int descriptor(const struct operation *o, int argument)
     return *file_of(number(o, argument));
 }
 
+// What a call has said that needed a descriptor for itself.
+static int close_after(int result, int fd)
+{
+    int error = errno;
+    close(fd);
+    errno = error;
+    return result;
+}
+
 // The directory a path is in, for the doors that want a descriptor.
 static int above(const char *whole, const char **last)
 {
@@ -52,7 +61,6 @@ static int make_directory(const struct operation *o)
     char room[PATH_MAX];
     const char *whole = path(o, 2, room), *last;
     mode_t mode = number(o, 1);
-    int result, error;
     switch (number(o, 0)) {
     case 0:
         return mkdir(whole, mode) ? errno : 0;
@@ -62,12 +70,7 @@ static int make_directory(const struct operation *o)
         return syscall(SYS_mkdirat, AT_FDCWD, whole, mode) ? errno : 0;
     default: {
         int at = above(whole, &last);
-        if (at < 0)
-            return errno;
-        result = mkdirat(at, last, mode);
-        error = errno;
-        close(at);
-        return result ? error : 0;
+        return at < 0 || close_after(mkdirat(at, last, mode), at) ? errno : 0;
     }
     }
 }
@@ -97,63 +100,54 @@ static int open_tmpfile(const struct operation *o)
         at = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (at < 0)
             return errno;
-        fd = openat(at, ".", flags, mode);
-        int error = errno;
-        close(at);
-        errno = error;
+        fd = close_after(openat(at, ".", flags, mode), at);
     }
     *file_of(number(o, 0)) = fd;
     return fd < 0 ? errno : 0;
 }
 
+// linkat by a path that ends in a descriptor's number.
+static int link_by_number(int from, const char *before_number, int fd, int to, const char *name)
+{
+    char link[64];
+    snprintf(link, sizeof link, "%s%d", before_number, fd);
+    return linkat(from, link, to, name, AT_SYMLINK_FOLLOW);
+}
+
+static int link_in_form(int form, int fd, const char *name)
+{
+    char own[32];
+    const char *last;
+    int at;
+    switch (form) {
+    case 0:
+        return linkat(fd, "", AT_FDCWD, name, AT_EMPTY_PATH);
+    case 1:
+        return link_by_number(AT_FDCWD, "/proc/self/fd/", fd, AT_FDCWD, name);
+    case 2:
+        return link_by_number(AT_FDCWD, "/proc/thread-self/fd/", fd, AT_FDCWD, name);
+    case 3:
+        return link_by_number(AT_FDCWD, "/dev/fd/", fd, AT_FDCWD, name);
+    case 4:
+        snprintf(own, sizeof own, "/proc/%ld/fd/", (long)syscall(SYS_getpid));
+        return link_by_number(AT_FDCWD, own, fd, AT_FDCWD, name);
+    case 5:
+        at = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return at < 0 ? -1 : close_after(link_by_number(at, "", fd, AT_FDCWD, name), at);
+    default:
+        at = above(name, &last);
+        return at < 0 ? -1 : close_after(link_by_number(AT_FDCWD, "/proc/self/fd/", fd, at, last), at);
+    }
+}
+
 // publish FILE FORM PATH
 static int publish(const struct operation *o)
 {
-    char room[PATH_MAX], link[64];
-    const char *name = path(o, 2, room), *last;
-    int fd = descriptor(o, 0), result, at, error;
+    char room[PATH_MAX];
+    const char *name = path(o, 2, room);
+    int fd = descriptor(o, 0);
     struct stat by_fd, by_name;
-    switch (number(o, 1)) {
-    case 0:
-        result = linkat(fd, "", AT_FDCWD, name, AT_EMPTY_PATH);
-        break;
-    case 1:
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        result = linkat(AT_FDCWD, link, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
-        break;
-    case 2:
-        snprintf(link, sizeof link, "/proc/thread-self/fd/%d", fd);
-        result = linkat(AT_FDCWD, link, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
-        break;
-    case 3:
-        snprintf(link, sizeof link, "/dev/fd/%d", fd);
-        result = linkat(AT_FDCWD, link, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
-        break;
-    case 4:
-        snprintf(link, sizeof link, "/proc/%ld/fd/%d", (long)syscall(SYS_getpid), fd);
-        result = linkat(AT_FDCWD, link, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
-        break;
-    case 5:
-        at = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (at < 0)
-            return errno;
-        snprintf(link, sizeof link, "%d", fd);
-        result = linkat(at, link, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
-        error = errno;
-        close(at);
-        errno = error;
-        break;
-    default:
-        at = above(name, &last);
-        if (at < 0)
-            return errno;
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        result = linkat(AT_FDCWD, link, at, last, AT_SYMLINK_FOLLOW);
-        error = errno;
-        close(at);
-        errno = error;
-    }
-    if (result)
+    if (link_in_form((int)number(o, 1), fd, name))
         return errno;
     // The descriptor and the name are one file.
     if (fstat(fd, &by_fd) || lstat(name, &by_name))
