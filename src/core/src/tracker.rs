@@ -191,12 +191,12 @@ impl Tracker {
         } else {
             None
         }?;
-        // Nobody would remove it: whoever ends the process has looked at the places, or does not wait long. So it is held up,
-        // but not for ever, for that one may wait for this thread, or be it.
+        // Nobody would remove it: whoever ends the process has looked at the places, or does not wait long. So it is held up
+        // for longer than removing takes as a rule, but not for ever: that may hang, and then it is worse for all to hang.
         if page.is_ending.load(Ordering::SeqCst) != 0 {
             place.release();
             // Signals cut each of these short.
-            for _ in 0..100 {
+            for _ in 0..3000 {
                 sys::sleep_a_millisecond();
             }
             return None;

@@ -130,7 +130,7 @@ impl Tracker {
         let mut kept = 0;
         // For another thread's file to be made, which only then can be removed. Not for ever: what is just being made may be
         // this very thread's, in the middle of which a signal handler runs.
-        let mut patience = 20;
+        let mut patience = 100;
         // The newest first: its path may lead through an older one.
         for place in page.places() {
             while patience > 0 && place.is_in_hand() {
