@@ -10,7 +10,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, flock, fstat, mkdirat, statat, unlinkat};
 use rustix::io::Errno;
@@ -22,6 +22,10 @@ use tmpshim_core::state;
 
 use crate::state::{Directory, FAMILY, FIRST, Objection, places};
 use crate::sweep::sweeper::{Said, Sweeper};
+
+/// How long to wait for the lock of a journal whose processes have ended.
+const PATIENCE: Duration = Duration::from_secs(1);
+const NAP: Duration = Duration::from_millis(5);
 
 /// The settings as the program will find them: from flags, else from the environment.
 #[derive(Debug, Default)]
@@ -158,7 +162,12 @@ impl Family {
 
     /// The same when all have ended, and removes the directory. What could not be removed stays noted in it.
     pub(super) fn end(&self) {
-        self.sweep();
+        // Somebody who looks at a process in /proc while it ends (its maps, its command line) keeps its memory a moment longer,
+        // and with that the lock of its journal.
+        let deadline = Instant::now() + PATIENCE;
+        while !self.sweep().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(NAP);
+        }
         let _ = unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR);
     }
 }
@@ -247,6 +256,24 @@ mod tests {
         assert_eq!(inner.path().parent(), Some(living.path()));
         let third = Family::make(&wishes(root.path())).unwrap();
         assert!(inner.path().exists() && living.path().exists() && third.path().exists());
+    }
+
+    #[test]
+    fn d5_at_the_end_a_lock_that_somebody_has_for_a_moment_longer_is_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let family = Family::make(&wishes(root.path())).unwrap();
+        let name = format!(".tmpshim-j{:032x}", 7);
+        // As a process has left it that was killed before it could write to it; and who has its memory, has this.
+        let journal = fs::File::create(family.path().join(name)).unwrap();
+        flock(&journal, FlockOperation::LockExclusive).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(NAP * 10);
+                flock(&journal, FlockOperation::Unlock).unwrap();
+            });
+            family.end();
+        });
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 
     #[test]
