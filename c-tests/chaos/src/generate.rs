@@ -305,9 +305,7 @@ impl Generator {
         let is_loose = self.wild && self.chance(10) && !actor.must_exit;
         let list = self.new_list(is_loose);
         self.push(actor, Op::Thread { list });
-        if !is_loose {
-            self.model.thread(actor.process, list);
-        }
+        self.model.thread(actor.process, list, is_loose);
         let mut thread = Actor::new(actor.process, list, Kind::Thread, actor.depth + 1);
         thread.is_loose = is_loose;
         if !is_loose {

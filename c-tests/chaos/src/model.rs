@@ -58,6 +58,8 @@ struct State {
     clean: bool,
     end: Option<i32>,
     threads: BTreeSet<List>,
+    /// Threads that nobody waits for.
+    has_loose_threads: bool,
     is_parked: bool,
     waited: bool,
 }
@@ -79,9 +81,18 @@ impl State {
             clean: true,
             end: None,
             threads: BTreeSet::new(),
+            has_loose_threads: false,
             is_parked: false,
             waited: false,
         }
+    }
+
+    /// The directories in which a server may keep a name for an open file of it. Where threads run, one of them may fork in
+    /// the instant between opening and closing.
+    fn may_be_open_in(&self) -> BTreeSet<Id> {
+        let open = self.files.values().flat_map(|open| open.published_in.iter().chain([&open.directory]));
+        let once = self.opened_in.iter().filter(|_| self.has_loose_threads || !self.threads.is_empty());
+        open.chain(once).copied().collect()
     }
 }
 
@@ -132,6 +143,8 @@ impl Model {
     /// A process that the script starts; its files are the starter's no more.
     pub(crate) fn start(&mut self, by: Process, list: List, way: Way, given: &[File]) -> Result<Process, Invalid> {
         let mut files = BTreeMap::new();
+        // The others' are closed a moment later.
+        let opened_in = self.processes[by].may_be_open_in();
         for file in given {
             let mut open = self.processes[by].files.remove(file).ok_or(Invalid)?;
             open.was_handed_over = true;
@@ -149,7 +162,7 @@ impl Model {
             list,
             from: parent.from,
             umask: parent.umask,
-            opened_in: files.values().map(|open| open.directory).collect(),
+            opened_in,
             files,
             signals: signals.map(|(signal, how)| (*signal, *how)).collect(),
             maker: if way == Way::Vfork { parent.maker } else { new },
@@ -181,9 +194,14 @@ impl Model {
         Ok(())
     }
 
-    /// A thread that is to be waited for.
-    pub(crate) fn thread(&mut self, process: Process, list: List) {
-        self.processes[process].threads.insert(list);
+    /// A thread, which is to be waited for if it is not loose.
+    pub(crate) fn thread(&mut self, process: Process, list: List, is_loose: bool) {
+        let state = &mut self.processes[process];
+        if is_loose {
+            state.has_loose_threads = true;
+        } else {
+            state.threads.insert(list);
+        }
     }
 
     /// Whatever the process or thread runs may be cut off.
@@ -341,7 +359,7 @@ impl Model {
         let is_idle = self.processes.iter().enumerate().all(|(other, state)| {
             let stands_in = state.end.is_none() && (state.from.cwd == id || state.from.root == Some(id));
             let has_open = if other == process {
-                state.files.values().any(|open| open.directory == id || open.published_in.contains(&id))
+                state.may_be_open_in().contains(&id)
             } else {
                 !state.waited && state.opened_in.contains(&id)
             };
@@ -423,9 +441,7 @@ impl Run<'_> {
                     return self.list(process, *image, false);
                 }
                 Op::Thread { list } => {
-                    if !self.program.loose[*list] {
-                        self.model.thread(process, *list);
-                    }
+                    self.model.thread(process, *list, self.program.loose[*list]);
                     self.list(process, *list, true)?;
                 }
                 _ => answer = self.model.step(process, is_loose, op)?,

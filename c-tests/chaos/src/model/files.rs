@@ -150,6 +150,7 @@ impl Model {
         let open = self.processes[process].files.get_mut(&file).ok_or(Invalid)?;
         open.names += 1;
         open.published_in.push(directory);
+        self.processes[process].opened_in.insert(directory);
         Ok(Ok(()))
     }
 
