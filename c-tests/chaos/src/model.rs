@@ -57,6 +57,8 @@ struct State {
     /// Whether it ends in a way in which it can clean up.
     clean: bool,
     end: Option<i32>,
+    /// SIGKILL may come at any instant, before it has waited for anybody.
+    may_be_killed: bool,
     threads: BTreeSet<List>,
     /// Threads that nobody waits for.
     has_loose_threads: bool,
@@ -80,6 +82,7 @@ impl State {
             has_recorded: false,
             clean: true,
             end: None,
+            may_be_killed: false,
             threads: BTreeSet::new(),
             has_loose_threads: false,
             is_parked: false,
@@ -304,7 +307,8 @@ impl Model {
             Op::Join { list } if !self.processes[process].threads.remove(list) => return Err(Invalid),
             Op::Raise { .. } | Op::Storm { .. } | Op::Join { .. } | Op::Orphaned | Op::Setsid => Ok(()),
             Op::KillAt { child, .. } => {
-                self.child(process, *child)?;
+                let child = self.child(process, *child)?;
+                self.processes[child].may_be_killed = true;
                 Ok(())
             }
             Op::Park => {
@@ -361,7 +365,7 @@ impl Model {
             let has_open = if other == process {
                 state.may_be_open_in().contains(&id)
             } else {
-                !state.waited && state.opened_in.contains(&id)
+                !self.was_waited_for(other) && state.opened_in.contains(&id)
             };
             !stands_in && !has_open
         });

@@ -122,8 +122,9 @@ impl Model {
             return Err(Invalid);
         }
         // Where a server keeps a name for it, the kernel can link such a file, and the library does not look at what
-        // another process has opened.
-        if self.rules.hides && open.flags & O_EXCL != 0 && open.was_handed_over {
+        // another process has opened. Its second name may be a copy's, once the library has begun to look.
+        let is_special = open.flags & O_EXCL != 0 || open.names > 0;
+        if self.rules.hides && is_special && open.was_handed_over {
             return Err(Invalid);
         }
         let (directory, name) = match self.world.above(from, path) {

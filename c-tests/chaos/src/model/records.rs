@@ -1,6 +1,7 @@
 //! Tracked directories: whose they are, and when they must be gone (D2, D3, D5, D6).
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use super::{Expected, Invalid, Model, Process};
 use crate::script::Answer;
@@ -44,7 +45,13 @@ impl Model {
 
     /// Whether the process and all that it started have been waited for.
     pub(super) fn has_ended(&self, process: Process) -> bool {
-        self.processes[process].waited && self.children(process).all(|child| self.has_ended(child))
+        self.was_waited_for(process) && self.children(process).all(|child| self.has_ended(child))
+    }
+
+    /// Not by one that may have been killed before it did, nor by one that such a one has left to itself.
+    pub(super) fn was_waited_for(&self, process: Process) -> bool {
+        let mut ancestors = iter::successors(self.processes[process].parent, |&above| self.processes[above].parent);
+        self.processes[process].waited && !ancestors.any(|above| self.processes[above].may_be_killed)
     }
 
     /// Whether the process's exit notes children of another image for what it has made.
