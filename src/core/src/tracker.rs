@@ -181,26 +181,28 @@ impl Tracker {
     /// is no memory, the path is too long for a system call, or the memory is another process's.
     pub fn reserve(&self, path: &[u8], entry: Entry) -> Option<Ticket<'_>> {
         let page = self.mine_or_shared().or_else(|| self.move_in())?;
-        if page.given_up.load(Ordering::Relaxed) != 0 {
-            return None;
-        }
-        let place = if path.len() < SMALL.room() {
+        let place = if page.given_up.load(Ordering::Relaxed) != 0 {
+            None
+        } else if path.len() < SMALL.room() {
             page.small.take(&SMALL, page.journal())
         } else if path.len() < LARGE.room().min(PATH_MAX) {
             page.large.take(&LARGE, page.journal())
         } else {
             None
-        }?;
+        };
         // Nobody would remove it: whoever ends the process has looked at the places, or does not wait long. So it is held up
         // for longer than removing takes as a rule, but not for ever: that may hang, and then it is worse for all to hang.
         if page.is_ending.load(Ordering::SeqCst) != 0 {
-            place.release();
+            if let Some(place) = place {
+                place.release();
+            }
             // Signals cut each of these short.
             for _ in 0..3000 {
                 sys::sleep_a_millisecond();
             }
             return None;
         }
+        let place = place?;
         if entry != Entry::Directory {
             page.has_files.store(1, Ordering::Relaxed);
         }
