@@ -73,7 +73,11 @@ impl Judge<'_> {
         }
         if (is_final && !self.may_keep_something()) || self.expected.is_clean {
             for entry in fs::read_dir(self.state)? {
-                differences.push(format!("{} is left in the state directory", entry?.file_name().to_string_lossy()));
+                let entry = entry?;
+                let (name, inside) = (entry.file_name(), entry.path());
+                let below = fs::read_dir(inside).into_iter().flatten().flatten().map(|below| below.file_name());
+                let below: Vec<_> = below.collect();
+                differences.push(format!("{} is left in the state directory, with {below:?}", name.display()));
             }
         }
         Ok(differences)

@@ -65,19 +65,19 @@ impl Makers {
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
-    /// Removes each, and says so on the log.
-    fn clean(&self, custody: &Custody, all: &[Made]) {
+    /// Removes each, and says so on the log. What could not be removed now, and may go later.
+    fn clean(&self, custody: &Custody, all: Vec<Made>) -> Vec<Made> {
+        let mut stuck = Vec::new();
         if all.is_empty() {
-            return;
+            return stuck;
         }
+        let mut all = Some(all);
         (self.clean)(&mut |remove| {
-            for made in all {
-                let mut outcome = Removal::NotThere;
+            for made in all.take().into_iter().flatten() {
+                let (mut outcome, mut goes_later) = (Removal::NotThere, false);
                 custody.tracker.settle_directory(made.path.to_bytes(), &made.identity, |record| {
                     outcome = remove(record);
-                    if may_go_later(outcome, record) {
-                        custody.leave_to_a_sweep();
-                    }
+                    goes_later = may_go_later(outcome, record);
                     !matches!(outcome, Removal::Stuck(_))
                 });
                 // What the program has removed itself is not worth a line.
@@ -85,8 +85,12 @@ impl Makers {
                     let event = Event::Cleaned { path: made.path.to_bytes(), outcome };
                     event.write(custody.settings.log, made.maker.pid, &made.program);
                 }
+                if goes_later {
+                    stuck.push(made);
+                }
             }
         });
+        stuck
     }
 }
 
@@ -161,7 +165,9 @@ impl Watch<'_> {
         // Whoever is forked while /proc is being read may be missed, and its parent have gone meanwhile: look twice.
         let batch = self.unused(batch);
         let batch = self.unused(batch);
-        self.custody.makers.clean(self.custody, &batch);
+        let stuck = self.custody.makers.clean(self.custody, batch);
+        // The library may have been at it in the same instant, or a server have a file in it that was just closed.
+        self.for_the_end.extend(stuck);
     }
 
     fn unused(&mut self, batch: Vec<Made>) -> Vec<Made> {
@@ -201,8 +207,8 @@ impl Custody {
     /// unless its `cleanup` forbids it. In a thread of its own.
     pub(crate) fn watch_directories(&self) {
         let left = Watch { custody: self, waiting: Vec::new(), for_the_end: Vec::new() }.run();
-        if self.cleans_at_the_end() {
-            self.makers.clean(self, &left);
+        if self.cleans_at_the_end() && !self.makers.clean(self, left).is_empty() {
+            self.leave_to_a_sweep();
         }
     }
 }

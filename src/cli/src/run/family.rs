@@ -165,7 +165,9 @@ impl Family {
         // Somebody who looks at a process in /proc while it ends (its maps, its command line) keeps its memory a moment longer,
         // and with that the lock of its journal.
         let deadline = Instant::now() + PATIENCE;
-        while !self.sweep().is_empty() && Instant::now() < deadline {
+        // Its own journal, in which something had to stay, is not given up before this process ends.
+        let is_another = |&process: &u32| process != std::process::id();
+        while self.sweep().iter().any(is_another) && Instant::now() < deadline {
             std::thread::sleep(NAP);
         }
         let _ = unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR);
