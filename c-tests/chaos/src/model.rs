@@ -57,8 +57,8 @@ struct State {
     /// Whether it ends in a way in which it can clean up.
     clean: bool,
     end: Option<i32>,
-    /// SIGKILL may come at any instant, before it has waited for anybody.
-    may_be_killed: bool,
+    /// It, or a thread of it, may end at any instant, before it has waited for anybody.
+    is_cut_off: bool,
     threads: BTreeSet<List>,
     /// Threads that nobody waits for.
     has_loose_threads: bool,
@@ -82,7 +82,7 @@ impl State {
             has_recorded: false,
             clean: true,
             end: None,
-            may_be_killed: false,
+            is_cut_off: false,
             threads: BTreeSet::new(),
             has_loose_threads: false,
             is_parked: false,
@@ -210,6 +210,7 @@ impl Model {
     /// Whatever the process or thread runs may be cut off.
     pub(crate) fn cut_off(&mut self, process: Process) {
         self.processes[process].clean = false;
+        self.processes[process].is_cut_off = true;
         self.has_loose = true;
     }
 
@@ -307,8 +308,7 @@ impl Model {
             Op::Join { list } if !self.processes[process].threads.remove(list) => return Err(Invalid),
             Op::Raise { .. } | Op::Storm { .. } | Op::Join { .. } | Op::Orphaned | Op::Setsid => Ok(()),
             Op::KillAt { child, .. } => {
-                let child = self.child(process, *child)?;
-                self.processes[child].may_be_killed = true;
+                self.child(process, *child)?;
                 Ok(())
             }
             Op::Park => {

@@ -48,10 +48,10 @@ impl Model {
         self.was_waited_for(process) && self.children(process).all(|child| self.has_ended(child))
     }
 
-    /// Not by one that may have been killed before it did, nor by one that such a one has left to itself.
+    /// Not by one that may have ended before it did, nor by one that such a one has left to itself.
     pub(super) fn was_waited_for(&self, process: Process) -> bool {
         let mut ancestors = iter::successors(self.processes[process].parent, |&above| self.processes[above].parent);
-        self.processes[process].waited && !ancestors.any(|above| self.processes[above].may_be_killed)
+        self.processes[process].waited && !ancestors.any(|above| self.processes[above].is_cut_off)
     }
 
     /// Whether the process's exit notes children of another image for what it has made.
