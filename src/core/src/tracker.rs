@@ -62,10 +62,22 @@ pub struct Surroundings {
 /// The process's own record. Static, and the same in all threads.
 pub struct Tracker {
     page: AtomicPtr<Page>,
-    /// The mappings that hold the locks of journals: in a forked child, those of the processes that it comes from. Copied
-    /// by fork like any memory, so that a child knows where to look.
-    inherited: [AtomicPtr<Header>; GENERATIONS],
+    inherited: &'static Inherited,
     surroundings: Surroundings,
+}
+
+/// The mappings that hold the locks of journals: in a forked child, those of the processes that it comes from. Copied by
+/// fork like any memory, so that a child knows where to look. Beside the tracker, whose pointers to functions would make
+/// the library's file hold all of these zeros.
+#[derive(Debug)]
+pub struct Inherited([AtomicPtr<Header>; GENERATIONS]);
+
+impl Inherited {
+    /// None yet.
+    #[expect(clippy::new_without_default, reason = "it is only of use in a static")]
+    pub const fn new() -> Self {
+        Self([const { AtomicPtr::new(null_mut()) }; GENERATIONS])
+    }
 }
 
 /// Something that was cleaned up, or could not be.
@@ -78,9 +90,8 @@ pub struct Cleaned<'a> {
 }
 
 impl Tracker {
-    /// Nothing tracked, nothing mapped.
-    pub const fn new(surroundings: Surroundings) -> Self {
-        let inherited = [const { AtomicPtr::new(null_mut()) }; GENERATIONS];
+    /// Nothing tracked, nothing mapped. `inherited` is this tracker's alone.
+    pub const fn new(surroundings: Surroundings, inherited: &'static Inherited) -> Self {
         Self { page: AtomicPtr::new(null_mut()), inherited, surroundings }
     }
 
@@ -166,7 +177,7 @@ impl Tracker {
             page.journal.store(own.header.as_ptr(), Ordering::Relaxed);
             page.held.store(own.lease.as_ptr(), Ordering::Relaxed);
             // Where there is no room, a child cannot look after it, but the lock tells that the child lives.
-            for place in &self.inherited {
+            for place in &self.inherited.0 {
                 let free = place.compare_exchange(null_mut(), own.lease.as_ptr(), Ordering::AcqRel, Ordering::Acquire);
                 if free.is_ok() {
                     break;

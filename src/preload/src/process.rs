@@ -14,11 +14,12 @@ use tmpshim_core::settings::{Log, Settings, is_ours};
 use tmpshim_core::sys;
 use tmpshim_core::text::{last_component, part};
 use tmpshim_core::tmpfile::survey::Survey;
-use tmpshim_core::tracker::{Cleaned, Surroundings, Tracker};
+use tmpshim_core::tracker::{Cleaned, Inherited, Surroundings, Tracker};
 
 /// What this process has made.
 pub(crate) static TRACKER: Tracker =
-    Tracker::new(Surroundings { moved_in: disposition::watch, settings, program, report: report_cleaned });
+    Tracker::new(Surroundings { moved_in: disposition::watch, settings, program, report: report_cleaned }, &INHERITED);
+static INHERITED: Inherited = Inherited::new();
 /// What is known of filesystems.
 pub(crate) static SURVEY: Survey = Survey::new();
 /// Whether a file ever stood in for an O_TMPFILE one here.

@@ -12,7 +12,7 @@ use tmpshim_core::event::Event;
 use tmpshim_core::identity::{self, Identity, Seen};
 use tmpshim_core::settings::{Cleanup, Log, Settings};
 use tmpshim_core::tmpfile::Made;
-use tmpshim_core::tracker::{Cleaned, Ending, Surroundings, Ticket, Tracker};
+use tmpshim_core::tracker::{Cleaned, Ending, Inherited, Surroundings, Ticket, Tracker};
 
 use crate::maker::Made as Directory;
 use crate::target::Target;
@@ -93,16 +93,20 @@ pub(crate) type Speaker = (u32, Vec<u8>);
 pub const NAME: &[u8] = b"tmpshim";
 
 static SETTINGS: OnceLock<Settings<'static>> = OnceLock::new();
-static TRACKER: Tracker = Tracker::new(Surroundings {
-    moved_in: || {},
-    settings: || SETTINGS.get().unwrap_or(&Settings::DEFAULT),
-    program: || NAME,
-    report: |cleaned: &Cleaned<'_>| {
-        let log = SETTINGS.get().map_or(Settings::DEFAULT.log, |settings| settings.log);
-        let event = Event::Cleaned { path: cleaned.path.to_bytes(), outcome: cleaned.outcome };
-        event.write(log, std::process::id(), NAME);
+static TRACKER: Tracker = Tracker::new(
+    Surroundings {
+        moved_in: || {},
+        settings: || SETTINGS.get().unwrap_or(&Settings::DEFAULT),
+        program: || NAME,
+        report: |cleaned: &Cleaned<'_>| {
+            let log = SETTINGS.get().map_or(Settings::DEFAULT.log, |settings| settings.log);
+            let event = Event::Cleaned { path: cleaned.path.to_bytes(), outcome: cleaned.outcome };
+            event.write(log, std::process::id(), NAME);
+        },
     },
-});
+    &INHERITED,
+);
+static INHERITED: Inherited = Inherited::new();
 
 impl Custody {
     /// The state directory is in the settings.

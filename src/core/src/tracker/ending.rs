@@ -114,7 +114,7 @@ impl Tracker {
         let header = page.journal();
         page.is_ending.swap(1, Ordering::SeqCst);
         // Both are said before the lock is given up: who is the last one may go by them from then on.
-        let is_held = ending == Ending::Orderly && page.has_directories() && note_children(header);
+        let is_held = page.wait_for_makers() && ending == Ending::Orderly && note_children(header);
         if let Some(header) = header {
             header.end(cleanup);
         }
@@ -126,17 +126,12 @@ impl Tracker {
                 (regained.is_some(), regained)
             }
         };
+        // A child that was told has perhaps ended since, and left it all to this one, which still had the lock then.
+        let is_held = is_held && header.is_none_or(|header| header.holders().any(|holder| holder.is_alive()));
         let mut cleaner = Cleaner::default();
         let mut kept = 0;
-        // For another thread's file to be made, which only then can be removed. Not for ever: what is just being made may be
-        // this very thread's, in the middle of which a signal handler runs.
-        let mut patience = 100;
         // The newest first: its path may lead through an older one.
         for place in page.places() {
-            while patience > 0 && place.is_in_hand() {
-                patience -= 1;
-                sys::sleep_a_millisecond();
-            }
             let Some(was) = place.claim_any() else { continue };
             let record = place.record(was);
             let is_directory = record.entry == Entry::Directory;
@@ -182,7 +177,7 @@ impl Tracker {
 
     /// Gives up a lock.
     fn let_go(&self, held: *mut Header) {
-        for place in &self.inherited {
+        for place in &self.inherited.0 {
             let _ = place.compare_exchange(held, null_mut(), Ordering::AcqRel, Ordering::Acquire);
         }
         if !held.is_null() {
@@ -197,7 +192,7 @@ impl Tracker {
         // SAFETY: the pointer is null or a page that is never unmapped.
         let page = unsafe { self.page.load(Ordering::Acquire).as_ref() };
         let own = page.map_or(null_mut(), |page| page.held.load(Ordering::Acquire));
-        let all = self.inherited.iter().rev().map(|place| place.load(Ordering::Acquire));
+        let all = self.inherited.0.iter().rev().map(|place| place.load(Ordering::Acquire));
         all.filter(move |&held| !held.is_null() && held != own)
     }
 

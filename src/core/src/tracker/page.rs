@@ -88,14 +88,23 @@ impl Page {
         })
     }
 
-    /// Whether a directory is recorded.
-    pub(super) fn has_directories(&self) -> bool {
-        self.places().any(|place| {
-            let Some(was) = place.claim_any() else { return false };
-            let is_directory = place.entry() == Entry::Directory;
-            place.put_back(was);
-            is_directory
-        })
+    /// Waits for what other threads are just making, which only then can be removed; before the lock is given up, since whoever
+    /// gets that believes nothing that is only about to be made. Not for ever: it may be this very thread's, in the middle of
+    /// which a signal handler runs. Whether a directory is recorded.
+    pub(super) fn wait_for_makers(&self) -> bool {
+        let mut patience = 100;
+        let mut has_directories = false;
+        for place in self.places() {
+            while patience > 0 && place.is_in_hand() {
+                patience -= 1;
+                sys::sleep_a_millisecond();
+            }
+            if let Some(was) = place.claim_any() {
+                has_directories |= place.entry() == Entry::Directory;
+                place.put_back(was);
+            }
+        }
+        has_directories
     }
 
     pub(super) fn forget_double(&self, seen: &Identity) {

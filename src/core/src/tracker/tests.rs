@@ -28,13 +28,17 @@ const SURROUNDINGS: Surroundings = Surroundings {
     report: |cleaned| REPORTS.with_borrow_mut(|all| all.push((cleaned.path.to_owned(), cleaned.outcome))),
 };
 
+fn tracker() -> Tracker {
+    Tracker::new(SURROUNDINGS, Box::leak(Box::new(Inherited::new())))
+}
+
 impl Site {
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("work")).unwrap();
         let state = root.path().join("state").to_str().unwrap().to_owned().leak();
         SETTINGS.set(Box::leak(Box::new(Settings { state_directory: state.as_bytes(), ..Settings::DEFAULT })));
-        Self { root, tracker: Tracker::new(SURROUNDINGS) }
+        Self { root, tracker: tracker() }
     }
 
     pub(crate) fn work(&self) -> PathBuf {
@@ -55,7 +59,7 @@ impl Site {
     /// A tracker that finds the same state directory.
     fn next(&self) -> Tracker {
         let _ = &self.root;
-        Tracker::new(SURROUNDINGS)
+        tracker()
     }
 
     /// As SIGKILL would: the lock is free, and the journal stays.
@@ -217,7 +221,7 @@ fn d5_the_next_that_tracks_something_removes_what_a_dead_one_left() {
     }
     fs::create_dir(work.join("other")).unwrap();
     site.tracker.reserve(work.join("never").to_str().unwrap().as_bytes(), Entry::Directory).unwrap().announce();
-    let living = Tracker::new(SURROUNDINGS);
+    let living = tracker();
     make(&living, work.join("living").to_str().unwrap());
     assert_eq!(names(&work), ["living", "one", "other", "two"], "the first journal is locked");
     site.die();
