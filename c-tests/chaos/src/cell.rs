@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::arguments::{Arguments, Engine, Filesystem, Reach, name};
 use crate::model::Rules;
+use crate::script::Program;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cell {
@@ -48,6 +49,12 @@ impl Cell {
             supervised: matches!(self.engine, Engine::Keeper | Engine::Notify | Engine::Trace | Engine::Auto),
             hides: self.filesystem == Filesystem::Bindfs,
         }
+    }
+
+    /// Whether the program comes to an end so. In musl 1.2.3, fork of one thread has the loader's lock and waits for that of
+    /// atexit's list, and exit of another has that one and waits for the loader's: seen without tmpshim, every few tries.
+    pub(crate) fn is_for(self, program: &Program) -> bool {
+        self.reach != Reach::Musl || !program.forks_while_it_ends()
     }
 
     /// Whether lists may be cut off: without an engine nothing would tell what is left of them.

@@ -204,6 +204,13 @@ impl Program {
     pub(crate) fn operations(&self) -> usize {
         self.lists.iter().map(Vec::len).sum()
     }
+
+    /// Whether a thread that the process may end before starts processes.
+    pub(crate) fn forks_while_it_ends(&self) -> bool {
+        let starts = |list: List| self.lists[list].iter().any(|op| matches!(op, Op::Start { .. }));
+        let mut all = self.lists.iter().flatten();
+        all.any(|op| matches!(op, Op::Thread { list } if self.loose[*list] && starts(*list)))
+    }
 }
 
 impl Op {

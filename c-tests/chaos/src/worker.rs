@@ -63,6 +63,9 @@ pub(crate) fn work(arguments: &Arguments, worker: u64, scratch: &Path, root: &Pa
         let cell = cells[(number % cells.len() as u64) as usize];
         let seed = arguments.seed.unwrap_or(arguments.first.unwrap_or(0) + number);
         let program = generate::program(seed, cell.is_wild());
+        if !cell.is_for(&program) {
+            continue;
+        }
         match place.run(&program, cell).map_err(told)? {
             Outcome::Fine | Outcome::Late(_) => {}
             Outcome::Invalid => return Err(format!("seed {seed}: the generator made what the model does not know")),
