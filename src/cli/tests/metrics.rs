@@ -1,14 +1,19 @@
 //! `tmpshim metrics`, on what programs and sweeps really write, and on what somebody writes who means harm.
 
+mod rights;
+mod waiting;
+
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use rights::is_root;
+use waiting::{end_of, eventually};
 
 const TMPSHIM: &str = env!("CARGO_BIN_EXE_tmpshim");
 
@@ -72,17 +77,6 @@ fn assert_well_formed(text: &str) {
     }
     let samples = text.lines().filter(|line| !line.starts_with('#')).count();
     assert_eq!(str::from_utf8(&output.stdout).unwrap().trim(), samples.to_string(), "{output:?}\n{text}");
-}
-
-fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: not in time");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -209,16 +203,14 @@ impl Following {
             let count = self.count().unwrap_or(last);
             assert!(last <= count && count <= wanted, "{last}, then {count}, of {wanted}");
             last = count;
-            (count == wanted).then_some(())
+            count == wanted
         });
     }
 
     fn end(mut self) {
         // SAFETY: kill(2) touches no memory; it is our own child, and nobody has waited for it.
         assert_eq!(unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) }, 0);
-        let begun = Instant::now();
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
-        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert_eq!(end_of(&mut self.child).code(), Some(0));
     }
 }
 
@@ -263,18 +255,18 @@ fn logs_are_followed_and_counts_never_go_back() {
 
 #[test]
 fn s4_as_process_1_it_ends_when_asked_to() {
-    if !rustix::process::geteuid().is_root() {
-        return eprintln!("not shown: a PID namespace takes root");
+    if !is_root("a PID namespace") {
+        return;
     }
     let root = TempDir::new().unwrap();
     let output = root.path().join("tmpshim.prom");
     let mut following = Following::start(&["unshare", "--pid", "--fork", "--kill-child"], root.path(), output.clone());
-    eventually("the file is written", || output.exists().then_some(()));
+    eventually("the file is written", || output.exists());
     let children = format!("/proc/{0}/task/{0}/children", following.child.id());
     let inner: i32 = fs::read_to_string(children).unwrap().trim().parse().unwrap();
     // SAFETY: kill(2) touches no memory; its parent, our child, has not waited for it.
     assert_eq!(unsafe { libc::kill(inner, libc::SIGTERM) }, 0);
-    assert_eq!(following.child.wait().unwrap().code(), Some(0));
+    assert_eq!(end_of(&mut following.child).code(), Some(0));
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! The supervised engines on a filesystem without O_TMPFILE, with programs that no library reaches.
 
+mod rights;
+mod waiting;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use rights::is_root;
+use waiting::{end_of, eventually};
 
 const TMPSHIM: &str = env!("CARGO_BIN_EXE_tmpshim");
 
@@ -24,7 +29,7 @@ impl Ground {
     /// Nothing, and the reason is said, where there can be none here.
     fn new() -> Option<Self> {
         let has = |program: &str| Command::new(program).arg("--version").output().is_ok();
-        if !rustix::process::geteuid().is_root() || !has("bindfs") || !has("gcc") {
+        if !is_root("bindfs") || !has("bindfs") || !has("gcc") {
             eprintln!("not shown: it takes root, bindfs and gcc");
             return None;
         }
@@ -69,14 +74,6 @@ impl Ground {
 impl Drop for Ground {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(self.mount()).status();
-    }
-}
-
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}: not in time");
-        std::thread::yield_now();
     }
 }
 
@@ -187,7 +184,7 @@ fn s4_status_and_signals_pass_through_a_supervised_run() {
         output.read_line(&mut line).unwrap();
         // SAFETY: kill(2) touches no memory; the child has not been waited for.
         unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
-        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM), "{engine}");
+        assert_eq!(end_of(&mut child).signal(), Some(libc::SIGTERM), "{engine}");
         ground.assert_empty();
     }
     assert_eq!(supervisors(&program), 0, "who supervised is gone when we are");
@@ -202,7 +199,7 @@ fn s4_a_daemon_is_supervised_to_its_end() {
         command.arg(ground.mount()).arg("daemon").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let input = child.stdin.take();
-        assert!(child.wait().unwrap().success(), "{engine}: we end with the program");
+        assert!(end_of(&mut child).success(), "{engine}: we end with the program");
         drop(input);
         let mut said = String::new();
         child.stdout.take().unwrap().read_to_string(&mut said).unwrap();

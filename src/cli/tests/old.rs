@@ -1,5 +1,7 @@
 //! Kernels that hand no descriptor over (before Linux 5.14), as far as a filter that refuses the same can stand for them.
 
+mod rights;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -13,6 +15,8 @@ use libc::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+
+use rights::is_root;
 
 const TMPSHIM: &str = env!("CARGO_BIN_EXE_tmpshim");
 
@@ -69,15 +73,6 @@ impl Refused {
     }
 }
 
-/// Only root may put on a filter that others below do not have to promise anything for.
-fn is_root() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        eprintln!("not shown: it takes root");
-    }
-    is_root
-}
-
 /// A bindfs mount, and a static program beside it.
 struct Ground {
     directory: TempDir,
@@ -87,7 +82,7 @@ impl Ground {
     /// Nothing, and the reason is said, where there can be none here.
     fn new() -> Option<Self> {
         let has = |program: &str| Command::new(program).arg("--version").output().is_ok();
-        if !is_root() || !has("bindfs") || !has("gcc") {
+        if !is_root("bindfs") || !has("bindfs") || !has("gcc") {
             eprintln!("not shown: it takes root, bindfs and gcc");
             return None;
         }
@@ -141,7 +136,7 @@ fn s5_where_there_is_no_listener_auto_takes_the_tracer_and_says_nothing() {
 
 #[test]
 fn s5_a_traced_program_has_a_tracer_and_a_notified_one_has_none() {
-    if !is_root() {
+    if !is_root("such a filter") {
         return;
     }
     let look = ["sh", "-c", "while read name value; do [ $name = TracerPid: ] && echo $value; done < /proc/$$/status"];
@@ -177,7 +172,7 @@ fn s2_a_program_that_has_become_another_users_is_answered_by_a_tracer_without_ca
 
 #[test]
 fn s5_without_a_listener_notify_says_why() {
-    if !is_root() {
+    if !is_root("such a filter") {
         return;
     }
     let Some(ground) = Ground::new() else { return };
@@ -260,7 +255,7 @@ fn doctor(mut command: Command, kind: &str) -> Value {
 
 #[test]
 fn s5_the_doctor_says_which_engine_auto_takes_and_why() {
-    if !is_root() {
+    if !is_root("such a filter") {
         return;
     }
     let ask = || {

@@ -1,14 +1,19 @@
 //! `tmpshim run` as a parent: the program finds and leaves behind what it would without us.
 
+mod rights;
+mod waiting;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, WaitOptions, waitpid};
+
+use rights::is_root;
+use waiting::{end_of, eventually};
 
 const TMPSHIM: &str = env!("CARGO_BIN_EXE_tmpshim");
 
@@ -42,15 +47,6 @@ fn shell(under_us: bool, script: &str) -> Command {
 
 fn ended(status: ExitStatus) -> (Option<i32>, Option<i32>) {
     (status.code(), status.signal())
-}
-
-/// Waits until `condition` holds.
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}: not in time");
-        std::thread::yield_now();
-    }
 }
 
 /// The directories that the run with this number has made and not removed.
@@ -118,7 +114,7 @@ fn s4_every_ending_signal_is_passed_on() {
         let (mut child, _output) = ready("ulimit -c 0; echo ready; exec sleep 1000");
         let pid = child.id();
         signal(&child, number);
-        assert_eq!(ended(child.wait().unwrap()), (None, Some(number)));
+        assert_eq!(ended(end_of(&mut child)), (None, Some(number)));
         eventually("nothing of ours is left", || places(pid).is_empty());
     }
 }
@@ -129,7 +125,7 @@ fn s4_harmless_signals_are_passed_on_too() {
         let script = format!("trap 'kill $!; exit 7' {name}; sleep 1000 & echo ready; wait");
         let (mut child, _output) = ready(&script);
         signal(&child, number);
-        assert_eq!(child.wait().unwrap().code(), Some(7), "{name}");
+        assert_eq!(end_of(&mut child).code(), Some(7), "{name}");
     }
 }
 
@@ -147,8 +143,7 @@ fn s4_a_stopped_program_stops_us_and_goes_on_with_us() {
 
 #[test]
 fn s4_as_pid_1_it_reaps_and_gives_the_shells_status() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("not shown: a PID namespace takes root");
+    if !is_root("a PID namespace") {
         return;
     }
     let pid_1 = |script: &str| {
@@ -361,7 +356,7 @@ fn the_demo_leaves_nothing_behind_when_interrupted() {
     eventually("it has begun", || fs::read_dir(directory.path()).unwrap().count() > 0);
     let pid = child.id();
     signal(&child, libc::SIGINT);
-    assert_eq!(ended(child.wait().unwrap()), (None, Some(libc::SIGINT)));
+    assert_eq!(ended(end_of(&mut child)), (None, Some(libc::SIGINT)));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     assert_eq!(places(pid), Vec::<PathBuf>::new());
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
