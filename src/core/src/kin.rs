@@ -81,11 +81,12 @@ pub fn owns_its_memory() -> bool {
 
 /// Whether the memory is certainly another process's: a vfork child's, or any other's that was made with CLONE_VM.
 ///
-/// Of several threads unshare(2) is refused as well, so that is asked, too; a thread's directory is a link more.
+/// Of several threads unshare(2) is refused as well, so that is asked, too, and before: who has been the only thread still is,
+/// and one that ends between the two would otherwise make a guest of this. A thread's directory is a link more.
 pub fn is_guest() -> bool {
     !sys::clear_tid_address().is_ok_and(|address| address != 0)
-        && sys::unshare_memory() == Err(Errno::INVAL)
         && stat(c"/proc/self/task").is_ok_and(|threads| threads.st_nlink == 3)
+        && sys::unshare_memory() == Err(Errno::INVAL)
 }
 
 /// Calls `each` with every living child of this process, whatever it runs by now. One system call where there is none;
